@@ -1,0 +1,102 @@
+"""The values that the domain speaks of: users' roles, projects, members, tasks."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+UserId = NewType("UserId", int)
+ProjectId = NewType("ProjectId", int)
+TaskId = NewType("TaskId", int)
+
+
+class TaskStatus(StrEnum):
+    """Where a task stands."""
+
+    PENDING = "pending"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+
+
+class TaskPriority(StrEnum):
+    """How much a task matters."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    URGENT = "urgent"
+
+
+class ProjectStatus(StrEnum):
+    """An archived project is read-only."""
+
+    ACTIVE = "active"
+    ARCHIVED = "archived"
+
+
+class UserRole(StrEnum):
+    """What a user may do everywhere, whatever the project."""
+
+    USER = "user"
+    MANAGER = "manager"
+    ADMIN = "admin"
+
+
+class MemberRole(StrEnum):
+    """What a member may do in one project; the owner is not a member."""
+
+    VIEWER = "viewer"
+    MEMBER = "member"
+    MAINTAINER = "maintainer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """The user who asks, with the role they have at that moment."""
+
+    id: UserId
+    role: UserRole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A task as it was at `version`, the project's version of its last change."""
+
+    id: TaskId
+    title: str
+    description: str | None
+    status: TaskStatus
+    priority: TaskPriority
+    project_id: ProjectId
+    created_by: UserId
+    assigned_to: UserId | None
+    due_date: datetime | None
+    completed_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """A project as it was at `version`, the version of its own last change."""
+
+    id: ProjectId
+    name: str
+    description: str | None
+    owner_id: UserId
+    status: ProjectStatus
+    is_inbox: bool
+    created_at: datetime
+    updated_at: datetime
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A user's role in one project, as it was at `version`."""
+
+    user_id: UserId
+    role: MemberRole
+    created_at: datetime
+    version: int
