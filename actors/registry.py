@@ -1,0 +1,215 @@
+"""Finds the actor of a project, or starts it: one load for any number of callers.
+
+Actors are disposable. One that failed is dropped and loaded again on the next use,
+after a pause that grows while it keeps failing; one that nobody used for a while is
+stopped.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import structlog
+
+from actors.actor import Committed
+from actors.domain.commands import Command, CreateProject
+from actors.domain.errors import (
+    ActorStopped,
+    OutcomeUnknown,
+    ProjectNotFound,
+    StoreUnavailable,
+    TaskNotFound,
+    Unavailable,
+)
+from actors.domain.model import ProjectId, TaskId
+from actors.domain.state import ProjectState
+from actors.ports import Store
+from actors.project import ProjectActor, Surroundings
+
+_log = structlog.get_logger()
+
+_BACKOFF_SECONDS = 0.05
+_BACKOFF_LIMIT_SECONDS = 5.0
+_LOAD_SECONDS = 10.0
+_KEPT_PLACES = 100_000  # about 100 bytes each
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A live actor and when it was last used, in the registry's clock."""
+
+    actor: ProjectActor
+    used_at: float
+
+
+@dataclass(slots=True)
+class _Failures:
+    count: int = 0
+    until: float = field(default=0.0)
+
+
+class Registry:
+    """All live actors of this node, and the owner of their tasks."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        *,
+        idle_seconds: float = 600.0,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._around = around
+        self._store: Store = around.store
+        self._idle_seconds = idle_seconds
+        self._clock = clock
+        self._slots: dict[ProjectId, _Slot] = {}
+        self._loads: dict[ProjectId, asyncio.Task[ProjectActor]] = {}
+        self._failures: dict[ProjectId, _Failures] = {}
+        self._places: OrderedDict[TaskId, ProjectId] = OrderedDict()
+        self._is_closed = False
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def __iter__(self) -> Iterator[ProjectActor]:
+        return iter([slot.actor for slot in self._slots.values()])
+
+    def live(self, project_id: ProjectId) -> ProjectActor | None:
+        """Give the actor if it is in memory; never waits."""
+        slot = self._slots.get(project_id)
+        if slot is None:
+            return None
+        slot.used_at = self._clock()
+        return slot.actor
+
+    async def get(self, project_id: ProjectId) -> ProjectActor:
+        """Find the actor or load it; at once if it is live.
+
+        Raises ProjectNotFound, StoreUnavailable, or Unavailable while one that keeps
+        failing is left alone for a moment.
+        """
+        actor = self.live(project_id)
+        if actor is not None:
+            return actor
+        self._refuse_if_failing(project_id)
+        load = self._loads.get(project_id)
+        if load is None:
+            load = asyncio.create_task(
+                self._load(project_id), name=f"load-{project_id}"
+            )
+            self._loads[project_id] = load
+            load.add_done_callback(partial(self._loaded, project_id))
+        return await _shared(load)
+
+    async def ask(self, project_id: ProjectId, command: Command) -> Committed:
+        """Find the actor and ask it; see `ProjectActor.ask` for what it raises."""
+        return await (await self.get(project_id)).ask(command)
+
+    async def create(self, command: CreateProject) -> Committed:
+        """Make a new project: its actor starts from nothing."""
+        project_id = command.project_id
+        state = ProjectState(project_id=project_id)
+        actor = self._start(ProjectActor(state, self._around))
+        try:
+            return await actor.ask(command)
+        finally:
+            if state.version == 0:
+                self._slots.pop(project_id, None)
+                await actor.stop()
+
+    async def locate(self, task_id: TaskId) -> ProjectId:
+        """Say which project a task is in; raises TaskNotFound.
+
+        A task never moves, so what was found once is remembered.
+        """
+        known = self._places.get(task_id)
+        if known is not None:
+            return known
+        project_id = await self._store.project_of(task_id)
+        if project_id is None:
+            raise TaskNotFound
+        self._places[task_id] = project_id
+        if len(self._places) > _KEPT_PLACES:
+            self._places.popitem(last=False)
+        return project_id
+
+    async def evict_idle(self) -> int:
+        """Stop the actors that nobody used for `idle_seconds`; say how many."""
+        before = self._clock() - self._idle_seconds
+        idle = [
+            slot.actor
+            for slot in self._slots.values()
+            if slot.used_at < before and not slot.actor.waiting
+        ]
+        for actor in idle:
+            del self._slots[actor.project_id]
+            await actor.stop()
+        return len(idle)
+
+    async def close(self) -> None:
+        """Drain: started commands finish, waiting ones are answered ActorStopped."""
+        self._is_closed = True
+        for load in list(self._loads.values()):
+            load.cancel()
+        await asyncio.gather(*self._loads.values(), return_exceptions=True)
+        await asyncio.gather(*(actor.stop() for actor in self))
+        self._slots.clear()
+
+    async def _load(self, project_id: ProjectId) -> ProjectActor:
+        state = await self._store.load(project_id)
+        if state is None:
+            raise ProjectNotFound
+        return self._start(ProjectActor(state, self._around))
+
+    def _loaded(self, project_id: ProjectId, load: asyncio.Task[ProjectActor]) -> None:
+        self._loads.pop(project_id, None)
+        if not load.cancelled():
+            load.exception()  # whoever waits gets it; a caller who left does not
+
+    def _start(self, actor: ProjectActor) -> ProjectActor:
+        if self._is_closed:
+            raise ActorStopped
+        self._slots[actor.project_id] = _Slot(actor, self._clock())
+        actor.start().add_done_callback(partial(self._ended, actor))
+        return actor
+
+    def _ended(self, actor: ProjectActor, task: asyncio.Task[None]) -> None:
+        slot = self._slots.get(actor.project_id)
+        if slot is not None and slot.actor is actor:
+            del self._slots[actor.project_id]
+        error = None if task.cancelled() else task.exception()
+        if error is None:
+            self._failures.pop(actor.project_id, None)
+            return
+        failures = self._failures.setdefault(actor.project_id, _Failures())
+        failures.count += 1
+        pause = min(_BACKOFF_SECONDS * 2**failures.count, _BACKOFF_LIMIT_SECONDS)
+        failures.until = self._clock() + pause
+        _log.error(
+            "project.failed",
+            id=actor.project_id,
+            version=actor.state.version,
+            failures=failures.count,
+            exc_info=None if isinstance(error, OutcomeUnknown) else error,
+        )
+
+    def _refuse_if_failing(self, project_id: ProjectId) -> None:
+        failures = self._failures.get(project_id)
+        if failures is not None and self._clock() < failures.until:
+            raise Unavailable
+
+
+async def _shared(load: asyncio.Task[ProjectActor]) -> ProjectActor:
+    """Wait for a load that others may wait for too; leaving does not end it."""
+    try:
+        async with asyncio.timeout(_LOAD_SECONDS):
+            return await asyncio.shield(load)
+    except TimeoutError:
+        raise StoreUnavailable from None
+    except asyncio.CancelledError:
+        if load.cancelled():
+            raise ActorStopped from None
+        raise
