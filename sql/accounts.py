@@ -1,0 +1,311 @@
+"""Users, their sessions and their refresh tokens: plain requests to the database.
+
+Passing time is told by the database, so that nodes whose clocks differ agree.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NewType
+
+from actors.domain.events import Batch
+from actors.domain.model import UserId, UserRole
+from sql.database import Connection, Database, load_queries
+from sql.journal import append_on
+
+SessionId = NewType("SessionId", int)
+
+_USERS = load_queries("users")
+_SESSIONS = load_queries("sessions")
+_ADDRESS_LENGTH = 100
+_USER_AGENT_LENGTH = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """An account as it may be shown."""
+
+    id: UserId
+    email: str
+    username: str
+    first_name: str
+    last_name: str
+    role: UserRole
+    is_active: bool
+    created_at: datetime
+    updated_at: datetime
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """An account, and what its password is verified against."""
+
+    user: User
+    password_hash: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewUser:
+    """An account to be made; `at` is the time it is made."""
+
+    id: UserId
+    email: str
+    username: str
+    password_hash: str = field(repr=False)
+    first_name: str = ""
+    last_name: str = ""
+    role: UserRole = UserRole.USER
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A log-in that has not ended."""
+
+    id: SessionId
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    address: str
+    user_agent: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveSession:
+    """Whose session it is, and what they may do at this moment."""
+
+    user_id: UserId
+    role: UserRole
+    is_active: bool
+
+
+class Outcome(StrEnum):
+    """What became of an attempt to use a refresh token."""
+
+    ROTATED = "rotated"
+    REPEATED = "repeated"  # again within the grace: the answer was lost, or two raced
+    REUSED = "reused"  # again after the grace: its session is revoked now
+    REFUSED = "refused"  # unknown, or its session has ended, or its user is inactive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """The outcome, and whose session it was; both ids are None for a refusal."""
+
+    outcome: Outcome
+    session_id: SessionId | None = None
+    user_id: UserId | None = None
+
+
+class Accounts:
+    """Every method may wait, and raises StoreUnavailable when the database is away."""
+
+    def __init__(self, database: Database):
+        self._database = database
+
+    async def create_user(self, new: NewUser, inbox: Batch) -> User:
+        """Make the user and their inbox project in one transaction.
+
+        Raises EmailTaken or UsernameTaken, whatever the case of the letters.
+        """
+        async with self._database.transaction() as connection:
+            row = await _USERS.create_user(
+                connection,
+                user_id=new.id,
+                email=new.email,
+                username=new.username,
+                password_hash=new.password_hash,
+                first_name=new.first_name,
+                last_name=new.last_name,
+                role=new.role,
+                at=new.at,
+            )
+            if inbox.project_id not in await append_on(connection, [inbox]):
+                msg = f"project {inbox.project_id} exists before its owner"
+                raise RuntimeError(msg)
+        return _user(row)
+
+    async def get_user(self, user_id: UserId) -> User | None:
+        """Read the account, active or not."""
+        async with self._database.connection() as connection:
+            row = await _USERS.get_user(connection, user_id=user_id)
+        return None if row is None else _user(row)
+
+    async def find_by_login(
+        self, *, email: str | None = None, username: str | None = None
+    ) -> Credentials | None:
+        """Find the account that logs in with this address or, without one, this name.
+
+        Any text may be asked for; what the database cannot hold is nobody's.
+        """
+        login = email if email is not None else username
+        if login is None or not _is_storable(login):
+            return None
+        async with self._database.connection() as connection:
+            if email is not None:
+                row = await _USERS.get_credentials_by_email(connection, email=login)
+            else:
+                row = await _USERS.get_credentials_by_username(
+                    connection, username=login
+                )
+        if row is None:
+            return None
+        return Credentials(user=_user(row), password_hash=row["password_hash"])
+
+    async def set_password_hash(
+        self, user_id: UserId, password_hash: str, *, replaced: str
+    ) -> bool:
+        """Hash the same password anew; False if it was changed in the meantime."""
+        async with self._database.connection() as connection:
+            status = await _USERS.replace_password_hash(
+                connection,
+                user_id=user_id,
+                password_hash=password_hash,
+                replaced=replaced,
+            )
+        return _count(status) == 1
+
+    async def create_session(
+        self,
+        user_id: UserId,
+        digest: bytes,
+        *,
+        lifetime_seconds: float,
+        address: str = "",
+        user_agent: str = "",
+    ) -> SessionId | None:
+        """Log a user in with their first refresh token; None if they are inactive."""
+        async with self._database.connection() as connection:
+            session_id = await _SESSIONS.create_session(
+                connection,
+                user_id=user_id,
+                digest=digest,
+                lifetime_seconds=lifetime_seconds,
+                address=_printable(address, _ADDRESS_LENGTH),
+                user_agent=_printable(user_agent, _USER_AGENT_LENGTH),
+            )
+        return None if session_id is None else SessionId(session_id)
+
+    async def rotate(
+        self, digest: bytes, successor: bytes, *, grace_seconds: float
+    ) -> Rotation:
+        """Use a refresh token up and leave its successor.
+
+        Of any number of callers with one token one rotates it. `successor` has to be
+        a function of the token, so that those who repeat it can be given the same.
+        """
+        async with self._database.transaction() as connection:
+            row = await _SESSIONS.rotate_refresh_token(
+                connection, digest=digest, successor=successor
+            )
+            if row is not None:
+                return _rotation(Outcome.ROTATED, row)
+            row = await _SESSIONS.get_refresh_token(
+                connection, digest=digest, grace_seconds=grace_seconds
+            )
+            if row is None or not row["is_live"] or not row["is_used"]:
+                return Rotation(outcome=Outcome.REFUSED)
+            if row["is_in_grace"]:
+                return _rotation(Outcome.REPEATED, row)
+            await _revoke(connection, row["session_id"], None, "reuse")
+            return _rotation(Outcome.REUSED, row)
+
+    async def revoke_session(
+        self, session_id: int, *, user_id: UserId | None = None, reason: str
+    ) -> bool:
+        """End a session; False if it is not live, or not of the user who is named."""
+        async with self._database.connection() as connection:
+            return await _revoke(connection, session_id, user_id, reason)
+
+    async def list_sessions(
+        self, user_id: UserId, *, limit: int, offset: int = 0
+    ) -> tuple[list[Session], int]:
+        """Read a page of the user's live sessions, newest first, and their number."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                _SESSIONS.list_sessions.sql, user_id, limit, offset
+            )
+            total = await _SESSIONS.count_sessions(connection, user_id=user_id)
+        return [_session(row) for row in rows], total
+
+    async def live_sessions(
+        self, session_ids: Collection[int]
+    ) -> Mapping[int, LiveSession]:
+        """Those of the sessions that are neither revoked nor expired; one query."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                _SESSIONS.list_live_sessions.sql, list(session_ids)
+            )
+        return {row["id"]: _live_session(row) for row in rows}
+
+
+async def _revoke(
+    connection: Connection, session_id: int, user_id: UserId | None, reason: str
+) -> bool:
+    status = await _SESSIONS.revoke_session(
+        connection, session_id=session_id, user_id=user_id, reason=reason
+    )
+    return _count(status) == 1
+
+
+def _user(row: Mapping[str, Any]) -> User:
+    return User(
+        id=UserId(row["id"]),
+        email=row["email"],
+        username=row["username"],
+        first_name=row["first_name"],
+        last_name=row["last_name"],
+        role=UserRole(row["role"]),
+        is_active=row["is_active"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        version=row["version"],
+    )
+
+
+def _session(row: Mapping[str, Any]) -> Session:
+    return Session(
+        id=SessionId(row["id"]),
+        created_at=row["created_at"],
+        last_used_at=row["last_used_at"],
+        expires_at=row["expires_at"],
+        address=row["address"],
+        user_agent=row["user_agent"],
+    )
+
+
+def _live_session(row: Mapping[str, Any]) -> LiveSession:
+    return LiveSession(
+        user_id=UserId(row["user_id"]),
+        role=UserRole(row["role"]),
+        is_active=row["is_active"],
+    )
+
+
+def _rotation(outcome: Outcome, row: Mapping[str, Any]) -> Rotation:
+    return Rotation(
+        outcome=outcome,
+        session_id=SessionId(row["session_id"]),
+        user_id=UserId(row["user_id"]),
+    )
+
+
+def _count(status: str) -> int:
+    """Read the number of rows in what PostgreSQL says, as in `UPDATE 1`."""
+    return int(status.rsplit(" ", 1)[1])
+
+
+def _is_storable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def _printable(text: str, length: int) -> str:
+    """Cut a header down to what is worth keeping and can be stored."""
+    whole = text.encode(errors="replace").decode()
+    return "".join(letter for letter in whole if letter.isprintable())[:length]

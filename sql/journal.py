@@ -1,0 +1,188 @@
+"""How batches of events become rows: one transaction of a few multi-row statements."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from actors.domain.events import (
+    Batch,
+    Entry,
+    Event,
+    MemberAdded,
+    MemberRemoved,
+    MemberUpdated,
+    ProjectCreated,
+    ProjectDeleted,
+    ProjectUpdated,
+    TaskDeleted,
+    TaskEvent,
+)
+from actors.domain.model import ProjectId, Task, TaskId
+from sql.database import Connection, load_queries
+
+_HEADS = load_queries("project_heads")
+_PROJECTS = load_queries("projects")
+_MEMBERS = load_queries("members")
+_TASKS = load_queries("tasks")
+_EVENTS = load_queries("project_events")
+_KEYS = load_queries("idempotency_keys")
+
+
+async def append_on(
+    connection: Connection, batches: Sequence[Batch]
+) -> frozenset[ProjectId]:
+    """Write, inside the caller's transaction, the batches whose project is next.
+
+    Answers with the projects that were where their batch expects them; of the others
+    nothing is written. Raises the driver's errors, a constraint's among them.
+    """
+    await _insert_projects(connection, [b for b in batches if b.expected == 0])
+    rows = await connection.fetch(
+        _HEADS.move_heads.sql,
+        [batch.project_id for batch in batches],
+        [batch.expected for batch in batches],
+        [batch.version for batch in batches],
+    )
+    matched = frozenset(ProjectId(row["project_id"]) for row in rows)
+    await append_rows(connection, [b for b in batches if b.project_id in matched])
+    return matched
+
+
+async def move_head(connection: Connection, batch: Batch) -> None:
+    """Move one head that the caller has locked."""
+    await connection.fetch(
+        _HEADS.move_heads.sql, [batch.project_id], [batch.expected], [batch.version]
+    )
+
+
+async def append_rows(connection: Connection, batches: Sequence[Batch]) -> None:
+    """Write what the batches say, their heads apart."""
+    entries = [entry for batch in batches for entry in batch.entries]
+    await _put_tasks(connection, entries)
+    for entry in entries:
+        await _put_rest(connection, entry.event)
+    await _insert_events(connection, entries)
+    await _insert_keys(connection, batches)
+
+
+async def _insert_projects(connection: Connection, batches: Sequence[Batch]) -> None:
+    for batch in batches:
+        event = batch.entries[0].event
+        if isinstance(event, ProjectCreated):
+            project = event.project
+            await _PROJECTS.insert_project(
+                connection,
+                id=project.id,
+                name=project.name,
+                description=project.description,
+                owner_id=project.owner_id,
+                is_inbox=project.is_inbox,
+                created_at=project.created_at,
+            )
+    if batches:
+        await _HEADS.insert_heads(
+            connection, project_ids=[batch.project_id for batch in batches]
+        )
+
+
+async def _put_tasks(connection: Connection, entries: Sequence[Entry]) -> None:
+    last: dict[TaskId, tuple[Task, datetime | None]] = {}
+    for entry in entries:
+        if isinstance(entry.event, TaskEvent):
+            is_gone = isinstance(entry.event, TaskDeleted)
+            task = entry.event.task
+            last[task.id] = (task, entry.event.at if is_gone else None)
+    if not last:
+        return
+    tasks = [task for task, _ in last.values()]
+    await connection.execute(
+        _TASKS.put_tasks.sql,
+        [task.id for task in tasks],
+        [task.project_id for task in tasks],
+        [task.title for task in tasks],
+        [task.description for task in tasks],
+        [task.status for task in tasks],
+        [task.priority for task in tasks],
+        [task.created_by for task in tasks],
+        [task.assigned_to for task in tasks],
+        [task.due_date for task in tasks],
+        [task.completed_at for task in tasks],
+        [task.created_at for task in tasks],
+        [task.updated_at for task in tasks],
+        [task.version for task in tasks],
+        [deleted_at for _, deleted_at in last.values()],
+    )
+
+
+async def _put_rest(connection: Connection, event: Event) -> None:
+    """Write a rare change, of a project or its members, row by row."""
+    match event:
+        case ProjectUpdated(project=project):
+            await _PROJECTS.update_project(
+                connection,
+                id=project.id,
+                name=project.name,
+                description=project.description,
+                owner_id=project.owner_id,
+                status=project.status,
+                updated_at=project.updated_at,
+                version=project.version,
+            )
+        case ProjectDeleted(project_id=project_id):
+            await _delete_project(connection, event)
+        case MemberAdded(member=member) | MemberUpdated(member=member):
+            await _MEMBERS.put_member(
+                connection,
+                project_id=event.project_id,
+                user_id=member.user_id,
+                role=member.role,
+                created_at=member.created_at,
+                version=member.version,
+            )
+        case MemberRemoved(project_id=project_id, member=member):
+            await _MEMBERS.remove_member(
+                connection, project_id=project_id, user_id=member.user_id
+            )
+        case _:
+            return  # tasks go together, and new projects went before
+
+
+async def _delete_project(connection: Connection, event: ProjectDeleted) -> None:
+    project_id, at = event.project_id, event.at
+    await _TASKS.delete_tasks_of_project(
+        connection, project_id=project_id, deleted_at=at
+    )
+    await _MEMBERS.remove_all_members(connection, project_id=project_id)
+    await _PROJECTS.delete_project(
+        connection, id=project_id, deleted_at=at, version=event.version
+    )
+
+
+async def _insert_events(connection: Connection, entries: Sequence[Entry]) -> None:
+    events = [entry.event for entry in entries]
+    await connection.execute(
+        _EVENTS.insert_events.sql,
+        [event.project_id for event in events],
+        [event.version for event in events],
+        [event.type for event in events],
+        [event.task.id if isinstance(event, TaskEvent) else None for event in events],
+        [event.at for event in events],
+        [entry.body.decode() for entry in entries],
+    )
+
+
+async def _insert_keys(connection: Connection, batches: Sequence[Batch]) -> None:
+    rows = [(batch, receipt) for batch in batches for receipt in batch.receipts]
+    if not rows:
+        return
+    users = [receipt.key.user_id for _, receipt in rows]
+    keys = [receipt.key.key for _, receipt in rows]
+    await _KEYS.delete_stale_keys(connection, user_ids=users, keys=keys)
+    await _KEYS.insert_keys(
+        connection,
+        user_ids=users,
+        keys=keys,
+        fingerprints=[receipt.key.fingerprint for _, receipt in rows],
+        statuses=[receipt.key.status for _, receipt in rows],
+        project_ids=[batch.project_id for batch, _ in rows],
+        versions=[receipt.version for _, receipt in rows],
+    )

@@ -1,0 +1,66 @@
+-- name: get_project(project_id)^
+-- A project that was not deleted, and its head's version.
+SELECT p.id, p.name, p.description, p.owner_id, p.status, p.is_inbox, p.created_at, p.updated_at, p.version,
+    h.version AS head
+FROM projects p
+JOIN project_heads h ON h.project_id = p.id
+WHERE p.id = :project_id AND p.deleted_at IS NULL;
+
+-- name: insert_project(id, name, description, owner_id, is_inbox, created_at)!
+-- A new project, active, at version 1.
+INSERT INTO projects (id, name, description, owner_id, status, is_inbox, created_at, updated_at, version)
+VALUES (:id, :name, :description, :owner_id, 'active', :is_inbox, :created_at, :created_at, 1);
+
+-- name: update_project(id, name, description, owner_id, status, updated_at, version)!
+-- The project's own fields after a change.
+UPDATE projects
+SET name = :name, description = :description, owner_id = :owner_id, status = :status,
+    updated_at = :updated_at, version = :version
+WHERE id = :id;
+
+-- name: delete_project(id, deleted_at, version)!
+-- Leave a tombstone of a project.
+UPDATE projects SET deleted_at = :deleted_at, version = :version WHERE id = :id;
+
+-- name: get_inbox_id(user_id)$
+-- The project for tasks that name none.
+SELECT id FROM projects WHERE owner_id = :user_id AND is_inbox;
+
+-- name: list_visible_ids(user_id)
+-- The projects that a user owns or is a member of.
+SELECT id FROM projects WHERE owner_id = :user_id AND deleted_at IS NULL
+UNION
+SELECT project_id FROM members WHERE user_id = :user_id
+ORDER BY 1;
+
+-- name: list_projects(user_id, is_everywhere, is_admin, project_ids, statuses, text, before_at, before_id, limit, offset)
+-- A page of the projects that a user may see, newest first, and how many there are.
+WITH matching AS (
+    SELECT p.id, p.name, p.description, p.owner_id, p.status, p.is_inbox, p.created_at, p.updated_at, p.version
+    FROM projects p
+    WHERE p.deleted_at IS NULL
+        AND (
+            p.id = ANY(:project_ids::bigint[])
+            OR (:is_everywhere::boolean AND (:is_admin::boolean OR NOT p.is_inbox OR p.owner_id = :user_id))
+        )
+        AND (:statuses::text[] IS NULL OR p.status = ANY(:statuses))
+        AND (
+            :text::text IS NULL
+            OR to_tsvector('simple', p.name || ' ' || coalesce(p.description, ''))
+                @@ websearch_to_tsquery('simple', :text)
+        )
+)
+SELECT c.total, m.*
+FROM (SELECT count(*) AS total FROM matching) c
+LEFT JOIN LATERAL (
+    SELECT id, name, description, owner_id, status, is_inbox, created_at, updated_at, version
+    FROM matching
+    WHERE :before_id::bigint IS NULL OR (created_at, id) < (:before_at::timestamptz, :before_id)
+    ORDER BY created_at DESC, id DESC
+    LIMIT :limit OFFSET :offset
+) m ON true
+ORDER BY m.created_at DESC, m.id DESC;
+
+-- name: count_projects()$
+-- How many projects there are, tombstones included.
+SELECT count(*) FROM projects;

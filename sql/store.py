@@ -1,0 +1,292 @@
+"""Projects and tasks in PostgreSQL: one typed method a query."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from actors.domain.errors import ProjectNotFound
+from actors.domain.events import Batch
+from actors.domain.model import (
+    Member,
+    MemberRole,
+    Project,
+    ProjectId,
+    ProjectStatus,
+    Task,
+    TaskId,
+    TaskPriority,
+    TaskStatus,
+    UserId,
+    UserRole,
+)
+from actors.domain.state import ProjectState
+from sql.database import Connection, Database, load_queries
+from sql.journal import append_on, append_rows, move_head
+
+_HEADS = load_queries("project_heads")
+_PROJECTS = load_queries("projects")
+_MEMBERS = load_queries("members")
+_TASKS = load_queries("tasks")
+_EVENTS = load_queries("project_events")
+_KEYS = load_queries("idempotency_keys")
+_SEQUENCES = load_queries("sequences")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What a user may see: their projects, and by their role perhaps everything."""
+
+    user_id: UserId
+    role: UserRole
+    project_ids: tuple[ProjectId, ...]
+
+    def params(self) -> dict[str, object]:
+        """Say the same as the list queries name it."""
+        return {
+            "user_id": self.user_id,
+            "is_everywhere": self.role is not UserRole.USER,
+            "is_admin": self.role is UserRole.ADMIN,
+            "project_ids": self.project_ids,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFilter:
+    """Which tasks; a None does not restrict. Both ends of the dates are included.
+
+    `overdue_at` is the moment that `is_overdue` is judged at.
+    """
+
+    project_id: ProjectId | None = None
+    statuses: Sequence[TaskStatus] | None = None
+    priorities: Sequence[TaskPriority] | None = None
+    assigned_to: UserId | None = None
+    is_unassigned: bool | None = None
+    created_by: UserId | None = None
+    due_from: datetime | None = None
+    due_to: datetime | None = None
+    is_overdue: bool | None = None
+    overdue_at: datetime | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectFilter:
+    """Which projects; a None does not restrict."""
+
+    statuses: Sequence[ProjectStatus] | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Which part of a list: after a row (its time and id), then `offset` rows on."""
+
+    limit: int
+    offset: int = 0
+    before_at: datetime | None = None
+    before_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """How the first request with an idempotency key was answered."""
+
+    fingerprint: bytes
+    status: int
+    project_id: ProjectId
+    version: int
+
+
+class Store:
+    """The projects of one database; see `actors.ports.Store` for what is promised."""
+
+    def __init__(self, database: Database):
+        self._database = database
+
+    async def load(self, project_id: ProjectId) -> ProjectState | None:
+        """Read a project, its members and its tasks at one version."""
+        async with self._database.transaction(
+            isolation="repeatable_read", readonly=True
+        ) as connection:
+            row = await connection.fetchrow(_PROJECTS.get_project.sql, project_id)
+            if row is None:
+                return None
+            members = await connection.fetch(_MEMBERS.list_members.sql, project_id)
+            tasks = await connection.fetch(_TASKS.list_tasks_of_project.sql, project_id)
+        return ProjectState(
+            project_id=project_id,
+            version=row["head"],
+            project=_project(row),
+            members={UserId(row["user_id"]): _member(row) for row in members},
+            tasks={TaskId(row["id"]): _task(row) for row in tasks},
+        )
+
+    async def append(self, batches: Sequence[Batch]) -> frozenset[ProjectId]:
+        """Commit in one transaction those whose project is where they expect."""
+        async with self._database.transaction() as connection:
+            return await append_on(connection, batches)
+
+    async def events_since(
+        self, project_id: ProjectId, version: int, limit: int
+    ) -> list[bytes]:
+        """Read the log after `version`, oldest first."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                _EVENTS.list_events_since.sql, project_id, version, limit
+            )
+        return [row["body"].encode() for row in rows]
+
+    @asynccontextmanager
+    async def exclusive(self, project_id: ProjectId) -> AsyncIterator["HeldProject"]:
+        """Lock a project's head for a transaction that commits at the end.
+
+        Raises ProjectNotFound if it has no head.
+        """
+        async with self._database.transaction() as connection:
+            version = await _HEADS.lock_head(connection, project_id=project_id)
+            if version is None:
+                raise ProjectNotFound
+            yield HeldProject(connection, project_id)
+
+    async def project_of(self, task_id: TaskId) -> ProjectId | None:
+        """Say which project a task is in."""
+        async with self._database.connection() as connection:
+            found = await connection.fetchval(_TASKS.get_project_id.sql, task_id)
+        return None if found is None else ProjectId(found)
+
+    async def inbox_of(self, user_id: UserId) -> ProjectId:
+        """Find the user's inbox; raises ProjectNotFound for who has none."""
+        async with self._database.connection() as connection:
+            found = await _PROJECTS.get_inbox_id(connection, user_id=user_id)
+        if found is None:
+            raise ProjectNotFound
+        return ProjectId(found)
+
+    async def visible_ids(self, user_id: UserId) -> tuple[ProjectId, ...]:
+        """List the projects that a user owns or is a member of, by id."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_PROJECTS.list_visible_ids.sql, user_id)
+        return tuple(ProjectId(row["id"]) for row in rows)
+
+    async def list_tasks(
+        self, sight: Sight, wanted: TaskFilter, page: Page
+    ) -> tuple[list[Task], int]:
+        """Give a page of what the user may see, newest first, and its whole length."""
+        params = sight.params() | _values(wanted) | _values(page)
+        async with self._database.connection() as connection:
+            rows = [row async for row in _TASKS.list_tasks(connection, **params)]
+        return [_task(row) for row in rows if row["id"] is not None], rows[0]["total"]
+
+    async def list_projects(
+        self, sight: Sight, wanted: ProjectFilter, page: Page
+    ) -> tuple[list[Project], int]:
+        """Give a page of what the user may see, newest first, and its whole length."""
+        params = sight.params() | _values(wanted) | _values(page)
+        async with self._database.connection() as connection:
+            rows = [row async for row in _PROJECTS.list_projects(connection, **params)]
+        found = [_project(row) for row in rows if row["id"] is not None]
+        return found, rows[0]["total"]
+
+    async def count_projects(self) -> int:
+        """How many projects were ever made."""
+        async with self._database.connection() as connection:
+            return int(await _PROJECTS.count_projects(connection))
+
+    async def remembered(self, user_id: UserId, key: str) -> Remembered | None:
+        """How an idempotency key was answered, if it was used in the last 24 hours."""
+        async with self._database.connection() as connection:
+            row = await _KEYS.get_key(connection, user_id=user_id, key=key)
+        return None if row is None else Remembered(**row)
+
+    async def event(self, project_id: ProjectId, version: int) -> bytes | None:
+        """One event of a project's log."""
+        async with self._database.connection() as connection:
+            body = await _EVENTS.get_event(
+                connection, project_id=project_id, version=version
+            )
+        return None if body is None else str(body).encode()
+
+    async def forget_keys(self) -> None:
+        """Delete the idempotency keys that are older than 24 hours."""
+        async with self._database.connection() as connection:
+            await _KEYS.delete_expired_keys(connection)
+
+    async def ping(self) -> None:
+        """Have the database answer."""
+        async with self._database.connection() as connection:
+            await _SEQUENCES.get_pulse(connection)
+
+    async def next_ids(self, kind: str, count: int) -> list[int]:
+        """Take ids for new things of a kind: "task", "project" or "user"."""
+        query = getattr(_SEQUENCES, f"list_next_{kind}_ids")
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(query.sql, count)
+        return [row["id"] for row in rows]
+
+
+class HeldProject:
+    """A project whose head row is locked until the end of the transaction."""
+
+    def __init__(self, connection: Connection, project_id: ProjectId):
+        self._connection = connection
+        self._project_id = project_id
+
+    async def events_since(self, version: int) -> list[bytes]:
+        """Everything after `version`, oldest first."""
+        rows = await self._connection.fetch(
+            _EVENTS.list_events_since.sql, self._project_id, version, None
+        )
+        return [row["body"].encode() for row in rows]
+
+    async def append(self, batch: Batch) -> None:
+        """Write the batch and move the head."""
+        await move_head(self._connection, batch)
+        await append_rows(self._connection, [batch])
+
+
+def _values(thing: TaskFilter | ProjectFilter | Page) -> dict[str, Any]:
+    return {name: getattr(thing, name) for name in thing.__slots__}
+
+
+def _task(row: Mapping[str, Any]) -> Task:
+    return Task(
+        id=TaskId(row["id"]),
+        title=row["title"],
+        description=row["description"],
+        status=TaskStatus(row["status"]),
+        priority=TaskPriority(row["priority"]),
+        project_id=ProjectId(row["project_id"]),
+        created_by=UserId(row["created_by"]),
+        assigned_to=row["assigned_to"],
+        due_date=row["due_date"],
+        completed_at=row["completed_at"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        version=row["version"],
+    )
+
+
+def _project(row: Mapping[str, Any]) -> Project:
+    return Project(
+        id=ProjectId(row["id"]),
+        name=row["name"],
+        description=row["description"],
+        owner_id=UserId(row["owner_id"]),
+        status=ProjectStatus(row["status"]),
+        is_inbox=row["is_inbox"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        version=row["version"],
+    )
+
+
+def _member(row: Mapping[str, Any]) -> Member:
+    return Member(
+        user_id=UserId(row["user_id"]),
+        role=MemberRole(row["role"]),
+        created_at=row["created_at"],
+        version=row["version"],
+    )
