@@ -17,7 +17,6 @@ from actors.actor import Committed, Envelope, Mailbox
 from actors.domain.commands import Command
 from actors.domain.decide import decide
 from actors.domain.errors import (
-    ActorStopped,
     DomainError,
     OutcomeUnknown,
     StoreUnavailable,
@@ -156,9 +155,11 @@ class ProjectActor:
         """Carry out a turn; however it ends, nobody is left without an answer."""
         try:
             await self._turn(envelopes)
+        except StoreUnavailable as error:
+            _fail_all(envelopes, error)
         finally:
-            for envelope in envelopes:
-                envelope.fail(ActorStopped())
+            # Started, so perhaps committed: nobody may be told that it was not made.
+            _fail_all(envelopes, OutcomeUnknown())
 
     async def _turn(self, envelopes: list[Envelope]) -> None:
         for _ in range(_OPTIMISTIC_ATTEMPTS):
@@ -240,12 +241,14 @@ class ProjectActor:
     def _apply(self, entries: Sequence[Entry]) -> list[tuple[Audience, list[Entry]]]:
         """Apply the events; tell who is to hear of them, neighbours joined."""
         published: list[tuple[Audience, list[Entry]]] = []
+        members: Collection[UserId] = self.state.members
+        if not all(isinstance(entry.event, TaskEvent) for entry in entries):
+            members = frozenset(members)  # the batch itself may change them
         for entry in entries:
             before = _others(self.state, entry.event)
             is_inbox = _is_inbox(self.state, entry.event)
-            members: Collection[UserId] = self.state.members
             if not isinstance(entry.event, TaskEvent):
-                members = frozenset(members)
+                members = frozenset(self.state.members)
             self.state.apply(entry.event)
             audience = Audience(
                 members=members,
@@ -256,6 +259,8 @@ class ProjectActor:
                 published[-1][1].append(entry)
             else:
                 published.append((audience, [entry]))
+            if not isinstance(entry.event, TaskEvent):
+                members = frozenset(self.state.members)
         return published
 
     async def _catch_up(self) -> None:

@@ -228,7 +228,7 @@ class Accounts:
                 _SESSIONS.list_sessions.sql, user_id, limit, offset
             )
             total = await _SESSIONS.count_sessions(connection, user_id=user_id)
-        return [_session(row) for row in rows], total
+        return [Session(**row) for row in rows], total
 
     async def live_sessions(
         self, session_ids: Collection[int]
@@ -262,17 +262,6 @@ def _user(row: Mapping[str, Any]) -> User:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         version=row["version"],
-    )
-
-
-def _session(row: Mapping[str, Any]) -> Session:
-    return Session(
-        id=SessionId(row["id"]),
-        created_at=row["created_at"],
-        last_used_at=row["last_used_at"],
-        expires_at=row["expires_at"],
-        address=row["address"],
-        user_agent=row["user_agent"],
     )
 
 

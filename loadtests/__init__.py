@@ -1,0 +1,1 @@
+"""Load tests: they measure a running server and are never imported by it."""

@@ -1,0 +1,263 @@
+"""Where everything is wired together: one application, opened and closed in order."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from actors.domain.errors import Unavailable
+from actors.hub import Hub
+from actors.journal import Journal
+from actors.project import Surroundings
+from actors.registry import Registry
+from server import keys, requests
+from server.config import Config
+from server.cursors import Cursors
+from server.demo import Demo
+from server.frames import text_frame
+from server.health import Health
+from server.ids import Ids
+from server.lists import Lists
+from server.logs import AccessLog
+from server.metrics import Metrics
+from server.middlewares import Endpoint, stack
+from server.migrate import pending
+from server.passwords import Passwords
+from server.people import People
+from server.representations import EventCodec
+from server.routes import register
+from server.sessions import Sessions
+from server.sights import Sights
+from server.tickets import Tickets
+from server.tokens import Tokens
+from server.websocket import INVALID_TOKEN, Sockets, reseat
+from sql.accounts import Accounts
+from sql.database import Database
+from sql.store import Store
+
+_HOUSEKEEPING_SECONDS = 30.0
+_REDIS_SECONDS = 0.25
+
+CleanupContext = Callable[[web.Application], AsyncIterator[None]]
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Urls:
+    """Where the servers are that the application needs."""
+
+    database: str
+    redis: str
+
+
+def create_app(config: Config, *, urls: Urls) -> web.Application:
+    """Make the application; it connects when it starts, and closes in reverse order."""
+    metrics, access_log = Metrics(), AccessLog(config)
+    endpoints: dict[web.AbstractRoute, Endpoint] = {}
+    app = web.Application(
+        middlewares=stack(metrics, access_log, endpoints),
+        client_max_size=config.body_limit_bytes,
+    )
+    app[keys.CONFIG] = config
+    app[keys.METRICS] = metrics
+    app[keys.ENDPOINTS] = endpoints
+    app[keys.SOCKETS] = Sockets()
+    requests.prepare(app)
+    register(app)
+    app.cleanup_ctx.append(_logs(access_log))
+    app.cleanup_ctx.append(_stores(urls))
+    app.cleanup_ctx.append(_actors)
+    app.cleanup_ctx.append(_accounts)
+    app.cleanup_ctx.append(_housekeeping)
+    if config.demo:
+        app.on_startup.append(_fill)
+    app.on_startup.append(_freeze)
+    app.on_shutdown.append(_drain)
+    return app
+
+
+def _logs(access_log: AccessLog) -> CleanupContext:
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        yield
+        access_log.flush()
+
+    return context
+
+
+def _stores(urls: Urls) -> CleanupContext:
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        config = app[keys.CONFIG]
+        database = await Database.open(
+            urls.database,
+            size=config.database_pool_size,
+            timeout_seconds=config.database_timeout_seconds,
+        )
+        app[keys.DATABASE] = database
+        app[keys.STORE] = store = Store(database)
+        app[keys.REDIS] = Redis.from_url(
+            urls.redis,
+            socket_timeout=_REDIS_SECONDS,
+            socket_connect_timeout=_REDIS_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+            max_connections=32,
+        )
+        app[keys.HEALTH] = Health(
+            ask_database=_question(store, urls.database),
+            ask_redis=app[keys.REDIS].ping,
+        )
+        yield
+        await app[keys.REDIS].aclose()
+        await database.close()
+
+    return context
+
+
+def _question(store: Store, url: str) -> Callable[[], Awaitable[bool]]:
+    """Ask the database to answer, and until they are all applied for its migrations."""
+    is_migrated = False
+
+    async def ask() -> bool:
+        nonlocal is_migrated
+        await store.ping()
+        if not is_migrated:
+            is_migrated = not await asyncio.to_thread(pending, url)
+        return is_migrated
+
+    return ask
+
+
+async def _actors(app: web.Application) -> AsyncIterator[None]:
+    config, store, metrics = app[keys.CONFIG], app[keys.STORE], app[keys.METRICS]
+    hub, sights = Hub(text_frame), Sights(store)
+    limit = config.journal_batch if config.group_commit else 1
+    journal = Journal(
+        store,
+        lanes=config.journal_lanes,
+        entries_limit=limit,
+        observe=_observer(metrics),
+    )
+    around = Surroundings(
+        store=store,
+        journal=journal,
+        codec=EventCodec(),
+        feeds=(sights, hub),
+        mailbox_size=config.mailbox_size,
+        batch_limit=limit,
+    )
+    registry = Registry(around, idle_seconds=config.actor_idle_seconds)
+    app[keys.HUB], app[keys.JOURNAL], app[keys.REGISTRY] = hub, journal, registry
+    app[keys.IDS] = Ids(store)
+    app[keys.LISTS] = Lists(
+        store, sights, Cursors(config.jwt_secret), count=_counter(metrics)
+    )
+    journal.start()
+    yield
+    await registry.close()
+    await journal.close()
+
+
+def _observer(metrics: Metrics) -> Callable[[int, int], None]:
+    def observe(batches: int, events: int) -> None:
+        metrics.commits.inc()
+        metrics.batch_events.observe(events)
+
+    return observe
+
+
+def _counter(metrics: Metrics) -> Callable[[str], None]:
+    """Count hits and misses of the lists; the labels are looked up once."""
+    results = {
+        result: metrics.cache_requests.labels("lists", result)
+        for result in ("hit", "miss")
+    }
+
+    def count(result: str) -> None:
+        results[result].inc()
+
+    return count
+
+
+async def _accounts(app: web.Application) -> AsyncIterator[None]:
+    config, hub = app[keys.CONFIG], app[keys.HUB]
+    accounts = Accounts(app[keys.DATABASE])
+    tokens = Tokens(
+        access_secret=config.jwt_secret,
+        refresh_secret=config.jwt_refresh_secret,
+        access_seconds=config.access_token_seconds,
+    )
+    sessions = Sessions(
+        accounts,
+        tokens,
+        lifetime_seconds=config.session_days * 86400,
+        grace_seconds=config.refresh_grace_seconds,
+    )
+    sessions.on_revoked(
+        lambda ids: hub.close_sessions(ids, INVALID_TOKEN, "Session ended")
+    )
+    sessions.on_roles_changed(lambda roles: reseat(hub, roles))
+    app[keys.ACCOUNTS], app[keys.TOKENS], app[keys.SESSIONS] = (
+        accounts,
+        tokens,
+        sessions,
+    )
+    app[keys.PASSWORDS] = passwords = Passwords()
+    app[keys.TICKETS] = Tickets(app[keys.REDIS])
+    app[keys.PEOPLE] = People(accounts, app[keys.STORE])
+    sessions.start()
+    yield
+    await sessions.close()
+    passwords.close()
+
+
+async def _housekeeping(app: web.Application) -> AsyncIterator[None]:
+    task = asyncio.create_task(_keep_house(app), name="housekeeping")
+    yield
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def _keep_house(app: web.Application) -> None:
+    """Stop idle actors and forget old idempotency keys, now and then."""
+    while True:
+        await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+        try:
+            await app[keys.REGISTRY].evict_idle()
+            await app[keys.STORE].forget_keys()
+        except Unavailable:
+            _log.warning("housekeeping.postponed", reason="database away")
+        except Exception:  # noqa: BLE001  # the next round may succeed
+            _log.exception("housekeeping.failed")
+
+
+async def _fill(app: web.Application) -> None:
+    """Fill an empty database with the demo company."""
+    demo = Demo(
+        app[keys.STORE],
+        app[keys.ACCOUNTS],
+        app[keys.REGISTRY],
+        app[keys.IDS],
+        app[keys.PASSWORDS],
+    )
+    if await demo.fill():
+        _log.info("demo.filled")
+
+
+async def _drain(app: web.Application) -> None:
+    """Say goodbye to the sockets before the handlers are waited for."""
+    app[keys.HEALTH].is_draining = True
+    await app[keys.SOCKETS].drain()
+
+
+async def _freeze(app: web.Application) -> None:
+    """Keep what was made at the start out of every later garbage collection."""
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,46 @@
+"""Ids for new things, taken from the database's sequences in blocks.
+
+A block is a round trip for a hundred ids; what is left of it when the process ends is
+never used, so ids have gaps and say nothing about how many things there are.
+"""
+
+import asyncio
+from collections import deque
+
+from actors.domain.model import ProjectId, TaskId, UserId
+from sql.store import Store
+
+_BLOCK = 100
+
+
+class Ids:
+    """Unused ids. Each method waits for the database only when its block is used up."""
+
+    def __init__(self, store: Store, *, block: int = _BLOCK):
+        self._store = store
+        self._block = block
+        self._left: dict[str, deque[int]] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def task(self) -> TaskId:
+        """Take an id for a task."""
+        return TaskId(await self._next("task"))
+
+    async def project(self) -> ProjectId:
+        """Take an id for a project."""
+        return ProjectId(await self._next("project"))
+
+    async def user(self) -> UserId:
+        """Take an id for a user."""
+        return UserId(await self._next("user"))
+
+    async def _next(self, kind: str) -> int:
+        left = self._left.setdefault(kind, deque())
+        if not left:
+            await self._refill(kind, left)
+        return left.popleft()
+
+    async def _refill(self, kind: str, left: deque[int]) -> None:
+        async with self._locks.setdefault(kind, asyncio.Lock()):
+            while not left:
+                left.extend(await self._store.next_ids(kind, self._block))

@@ -1,0 +1,67 @@
+"""Typed keys: what the application holds, and what a request carries.
+
+Types are imported for the checker only, so that any module may import this one.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from actors.hub import Hub
+    from actors.journal import Journal
+    from actors.registry import Registry
+    from server.config import Config
+    from server.docs import Asset
+    from server.health import Health
+    from server.ids import Ids
+    from server.lists import Lists
+    from server.metrics import Metrics
+    from server.middlewares import Endpoint
+    from server.passwords import Passwords
+    from server.people import People
+    from server.sessions import Principal, Sessions
+    from server.tickets import Tickets
+    from server.tokens import Tokens
+    from server.websocket import Sockets
+    from sql.accounts import Accounts
+    from sql.database import Database
+    from sql.store import Store
+
+CONFIG: web.AppKey["Config"] = web.AppKey("config")
+DATABASE: web.AppKey["Database"] = web.AppKey("database")
+STORE: web.AppKey["Store"] = web.AppKey("store")
+ACCOUNTS: web.AppKey["Accounts"] = web.AppKey("accounts")
+JOURNAL: web.AppKey["Journal"] = web.AppKey("journal")
+REGISTRY: web.AppKey["Registry"] = web.AppKey("registry")
+HUB: web.AppKey["Hub"] = web.AppKey("hub")
+LISTS: web.AppKey["Lists"] = web.AppKey("lists")
+PEOPLE: web.AppKey["People"] = web.AppKey("people")
+SOCKETS: web.AppKey["Sockets"] = web.AppKey("sockets")
+IDS: web.AppKey["Ids"] = web.AppKey("ids")
+SESSIONS: web.AppKey["Sessions"] = web.AppKey("sessions")
+TOKENS: web.AppKey["Tokens"] = web.AppKey("tokens")
+PASSWORDS: web.AppKey["Passwords"] = web.AppKey("passwords")
+TICKETS: web.AppKey["Tickets"] = web.AppKey("tickets")
+REDIS: web.AppKey["Redis"] = web.AppKey("redis")
+METRICS: web.AppKey["Metrics"] = web.AppKey("metrics")
+HEALTH: web.AppKey["Health"] = web.AppKey("health")
+# The OpenAPI document, ready to be sent.
+DOCUMENT: web.AppKey["Asset"] = web.AppKey("document")
+# What the middlewares know of each registered route; filled by routes.register().
+ENDPOINTS: web.AppKey[dict[web.AbstractRoute, "Endpoint"]] = web.AppKey("endpoints")
+
+# Who calls; absent on public routes.
+PRINCIPAL: web.RequestKey["Principal"] = web.RequestKey("principal")
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id")
+# The trace id of a valid W3C traceparent; absent without one.
+TRACE_ID: web.RequestKey[str] = web.RequestKey("trace_id")
+# The validated body and query, as plain values and the domain's enums. Read only:
+# a query is shared by all requests that spell it alike.
+BODY: web.RequestKey[Mapping[str, Any]] = web.RequestKey("body")
+QUERY: web.RequestKey[Mapping[str, Any]] = web.RequestKey("query")
+# The ids in the path, by their names in the template.
+PATH_IDS: web.RequestKey[Mapping[str, int]] = web.RequestKey("path_ids")

@@ -1,0 +1,196 @@
+"""Lists of tasks and projects, across all that the caller may see.
+
+They come from SQL and are kept as ready bytes with the stamp of before the query; see
+`server.sights` for why that is never stale.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from yarl import URL
+
+from actors.domain.model import Caller, Project, Task
+from server.cursors import Cursors
+from server.representations import encode, encode_list
+from server.sights import Sights, Stamp
+from sql.store import Page, ProjectFilter, Sight, Store, TaskFilter
+
+_KEPT_BYTES = 64 * 1024 * 1024
+_Key = tuple[int, str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListAnswer:
+    """A page as bytes; the ETag changes if and only if the bytes do.
+
+    `link` is the Link header (RFC 8288) that names the next page, if there is one.
+    """
+
+    body: bytes
+    etag: str
+    link: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    stamp: Stamp
+    answer: ListAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    name: str
+    sight: Sight
+    query: Mapping[str, Any]
+    url: URL
+
+    @property
+    def scope(self) -> str:
+        """Name the list: whose, of what, by which filters; not which part of it."""
+        filters = sorted(
+            (key, str(value))
+            for key, value in self.query.items()
+            if key not in ("limit", "offset", "cursor")
+        )
+        return repr((self.name, self.sight.user_id, filters))
+
+
+class Lists:
+    """Answers list requests; `count` is told "hit" or "miss" of every cacheable one."""
+
+    def __init__(
+        self,
+        store: Store,
+        sights: Sights,
+        cursors: Cursors,
+        *,
+        count: Callable[[str], None] = lambda outcome: None,
+        kept_bytes: int = _KEPT_BYTES,
+    ):
+        self._store = store
+        self._sights = sights
+        self._cursors = cursors
+        self._count = count
+        self._limit_bytes = kept_bytes
+        self._bytes = 0
+        self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
+
+    async def tasks(
+        self, caller: Caller, query: Mapping[str, Any], url: URL
+    ) -> ListAnswer:
+        """Give a page of tasks; `url` is the address as the caller wrote it."""
+        if "overdue" in query:  # depends on the time of day: no stamp knows of it
+            return await self._list_tasks(caller, query, url)
+        return await self._cached(
+            caller, url, lambda: self._list_tasks(caller, query, url)
+        )
+
+    async def projects(
+        self, caller: Caller, query: Mapping[str, Any], url: URL
+    ) -> ListAnswer:
+        """Give a page of projects; `url` is the address as the caller wrote it."""
+        return await self._cached(
+            caller, url, lambda: self._list_projects(caller, query, url)
+        )
+
+    async def _cached(
+        self, caller: Caller, url: URL, make: Callable[[], Awaitable[ListAnswer]]
+    ) -> ListAnswer:
+        key = (caller.id, caller.role, url.raw_path_qs)
+        stamp = self._sights.stamp(caller)
+        kept = self._kept.get(key)
+        if kept is not None and kept.stamp == stamp:
+            self._kept.move_to_end(key)
+            self._count("hit")
+            return kept.answer
+        self._count("miss")
+        if stamp is None:
+            await self._sights.sight(caller)
+            stamp = self._sights.stamp(caller)
+        answer = await make()
+        if stamp is not None:
+            self._keep(key, _Kept(stamp, answer))
+        return answer
+
+    def _keep(self, key: _Key, kept: _Kept) -> None:
+        old = self._kept.pop(key, None)
+        self._bytes += len(kept.answer.body) - (len(old.answer.body) if old else 0)
+        self._kept[key] = kept
+        while self._bytes > self._limit_bytes:
+            _, dropped = self._kept.popitem(last=False)
+            self._bytes -= len(dropped.answer.body)
+
+    async def _list_tasks(
+        self, caller: Caller, query: Mapping[str, Any], url: URL
+    ) -> ListAnswer:
+        sight = await self._sights.sight(caller)
+        wanted = TaskFilter(
+            project_id=query.get("project_id"),
+            statuses=query.get("status"),
+            priorities=query.get("priority"),
+            assigned_to=_user(query.get("assigned_to"), caller),
+            is_unassigned=query.get("unassigned"),
+            created_by=_user(query.get("created_by"), caller),
+            due_from=query.get("due_date_from"),
+            due_to=query.get("due_date_to"),
+            is_overdue=query.get("overdue"),
+            overdue_at=datetime.now(UTC),
+            text=query.get("q"),
+        )
+        asked = _Asked("tasks", sight, query, url)
+        found, total = await self._store.list_tasks(sight, wanted, self._page(asked))
+        return self._answer(asked, found, total)
+
+    async def _list_projects(
+        self, caller: Caller, query: Mapping[str, Any], url: URL
+    ) -> ListAnswer:
+        sight = await self._sights.sight(caller)
+        wanted = ProjectFilter(statuses=query.get("status"), text=query.get("q"))
+        asked = _Asked("projects", sight, query, url)
+        found, total = await self._store.list_projects(sight, wanted, self._page(asked))
+        return self._answer(asked, found, total)
+
+    def _page(self, asked: _Asked) -> Page:
+        """Ask for one row more than the caller, to know whether a page follows."""
+        query = asked.query
+        limit, offset = query["limit"] + 1, query["offset"]
+        if "cursor" not in query:
+            return Page(limit=limit, offset=offset)
+        at, row_id = self._cursors.read(query["cursor"], asked.scope)
+        return Page(limit=limit, offset=offset, before_at=at, before_id=row_id)
+
+    def _answer(
+        self, asked: _Asked, found: Sequence[Task] | Sequence[Project], total: int
+    ) -> ListAnswer:
+        limit = asked.query["limit"]
+        shown, cursor = found[:limit], None
+        if len(found) > limit:
+            last = shown[-1]
+            cursor = self._cursors.make(last.created_at, last.id, asked.scope)
+        body = encode_list(
+            asked.name,
+            [encode(thing) for thing in shown],
+            total=total,
+            limit=limit,
+            offset=asked.query["offset"],
+            next_cursor=cursor,
+        )
+        return ListAnswer(
+            body=body,
+            etag=f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"',
+            link=None if cursor is None else _next_link(asked.url, cursor),
+        )
+
+
+def _next_link(url: URL, cursor: str) -> str:
+    query = {**url.query, "cursor": cursor}
+    query.pop("offset", None)
+    return f'<{url.relative().with_query(query)}>; rel="next"'
+
+
+def _user(value: int | str | None, caller: Caller) -> Any:
+    return caller.id if value == "me" else cast("int | None", value)

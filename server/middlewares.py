@@ -1,0 +1,243 @@
+"""What every request passes, outermost first: context, errors, authentication.
+
+context
+    gives the request its id, counts and times it, writes its line, sets the headers
+    that every answer has.
+errors
+    turns whatever is raised inside into a problem document.
+authentication
+    finds out who calls, then checks ids, query and body against the route's row.
+"""
+
+import itertools
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import structlog
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
+from multidict import istr
+
+from actors.domain.errors import DomainError
+from server import logs
+from server.keys import (
+    BODY,
+    PATH_IDS,
+    PRINCIPAL,
+    QUERY,
+    REQUEST_ID,
+    SESSIONS,
+    TRACE_ID,
+)
+from server.metrics import HttpMetrics, Metrics, Timing
+from server.problems import (
+    Problem,
+    from_domain,
+    from_http,
+    internal_error,
+    problem_response,
+    unauthenticated,
+)
+from server.sessions import Principal
+from server.validation import BodyReader, QueryReader, path_ids
+
+_X_REQUEST_ID = istr("X-Request-ID")
+_TRACEPARENT = istr("traceparent")
+_CACHE_CONTROL = istr("Cache-Control")
+_CSP = istr("Content-Security-Policy")
+_SAFE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+_TRACE = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+)
+_SECURITY = {
+    istr("X-Content-Type-Options"): "nosniff",
+    istr("Referrer-Policy"): "no-referrer",
+    istr("X-Frame-Options"): "DENY",
+}
+_API_CACHE = "private, no-cache"
+_API_CSP = "default-src 'none'; frame-ancestors 'none'"
+_UNMATCHED = "(unmatched)"
+
+_logger = structlog.get_logger()
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Endpoint:
+    """What the middlewares know of a registered route; made once, from its row."""
+
+    method: str
+    template: str
+    is_public: bool
+    upgrades: bool = False
+    id_names: tuple[str, ...] = ()
+    query: QueryReader
+    body: BodyReader | None = None
+    timings: dict[int, Timing] = field(default_factory=dict)
+
+
+Endpoints = Mapping[web.AbstractRoute, Endpoint]
+
+
+def stack(
+    metrics: Metrics, access_log: logs.AccessLog, endpoints: Endpoints
+) -> tuple[Middleware, ...]:
+    """Make the middlewares in their order; `endpoints` may be filled later."""
+    return (_context(metrics.http, access_log, endpoints), errors, _gate(endpoints))
+
+
+def _context(
+    http: HttpMetrics, access_log: logs.AccessLog, endpoints: Endpoints
+) -> Middleware:
+    @web.middleware
+    async def context(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = perf_counter()
+        endpoint = endpoints.get(request.match_info.route)
+        request_id = _identify(request)
+        is_counted = endpoint is None or not endpoint.upgrades
+        http.in_flight += is_counted
+        try:
+            response = await handler(request)
+        finally:
+            http.in_flight -= is_counted
+        if not response.prepared:
+            _complete(response, request_id)
+        seconds = perf_counter() - started
+        if is_counted:
+            _timing(http, endpoint, request, response.status).observe(seconds)
+        if access_log.wants(response.status):
+            access_log.write(_exchange(request, endpoint, response.status, seconds))
+        return response
+
+    return context
+
+
+def _identify(request: web.Request) -> str:
+    """Take the caller's id if it is safe, else the trace's, else a fresh one."""
+    headers = request.headers
+    given = headers.get(_X_REQUEST_ID)
+    request_id = given if given and _SAFE_ID.fullmatch(given) else None
+    parent = headers.get(_TRACEPARENT)
+    if parent and (trace := _TRACE.match(parent)):
+        request[TRACE_ID] = trace[1]
+        request_id = request_id or trace[1]
+    if request_id is None:
+        request_id = f"{_ids_prefix}{next(_ids):x}"
+    request[REQUEST_ID] = request_id
+    logs.REQUEST_ID.set(request_id)
+    return request_id
+
+
+# Unique among processes and restarts; they need not be hard to guess.
+_ids_prefix = os.urandom(8).hex() + "-"
+_ids = itertools.count(1)
+
+
+def _complete(response: web.StreamResponse, request_id: str) -> None:
+    headers = response.headers
+    headers.extend(_SECURITY)
+    headers[_X_REQUEST_ID] = request_id
+    if _CACHE_CONTROL not in headers:
+        headers[_CACHE_CONTROL] = _API_CACHE
+    if _CSP not in headers:
+        headers[_CSP] = _API_CSP
+
+
+def _timing(
+    http: HttpMetrics, endpoint: Endpoint | None, request: web.Request, status: int
+) -> Timing:
+    if endpoint is None:
+        return http.timing(request.method, _template(request), status)
+    timing = endpoint.timings.get(status)
+    if timing is None:
+        timing = http.timing(endpoint.method, endpoint.template, status)
+        endpoint.timings[status] = timing
+    return timing
+
+
+def _exchange(
+    request: web.Request, endpoint: Endpoint | None, status: int, seconds: float
+) -> logs.Exchange:
+    principal = request.get(PRINCIPAL)
+    return logs.Exchange(
+        request.method,
+        _template(request) if endpoint is None else endpoint.template,
+        status,
+        seconds,
+        request[REQUEST_ID],
+        None if principal is None else principal.user_id,
+        request.get(TRACE_ID),
+    )
+
+
+def _template(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return _UNMATCHED if resource is None else resource.canonical
+
+
+@web.middleware
+async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer with a problem whatever was raised; cancellation passes."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        return _framework_answer(request, error)
+    except Exception as error:
+        problem = _problem(error)
+        if problem is None:
+            path = _template(request)
+            _logger.exception("http.failed", method=request.method, path=path)
+        if request.writer.output_size > 0:
+            raise  # an answer is under way: no other can follow on this connection
+        return problem_response(request, problem or internal_error())
+
+
+def _problem(error: Exception) -> Problem | None:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, DomainError):
+        return from_domain(error)
+    return None
+
+
+def _framework_answer(request: web.Request, error: web.HTTPException) -> web.Response:
+    """Give aiohttp's refusals our form, and OPTIONS an answer; let redirects pass."""
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        if request.method == hdrs.METH_OPTIONS:
+            allowed = sorted({*error.allowed_methods, hdrs.METH_OPTIONS})
+            return web.Response(status=204, headers={"Allow": ", ".join(allowed)})
+        return problem_response(request, from_http(error))
+    if error.status >= web.HTTPBadRequest.status_code:
+        return problem_response(request, from_http(error))
+    return web.Response(status=error.status, headers=error.headers, body=error.body)
+
+
+def _gate(endpoints: Endpoints) -> Middleware:
+    @web.middleware
+    async def authentication(
+        request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
+        endpoint = endpoints.get(request.match_info.route)
+        if endpoint is None:  # nothing is there, or not for this method
+            return await handler(request)
+        if not endpoint.is_public:
+            request[PRINCIPAL] = await _principal(request)
+        if endpoint.id_names:
+            request[PATH_IDS] = path_ids(request, endpoint.id_names)
+        request[QUERY] = endpoint.query.read(request)
+        if endpoint.body is not None:
+            request[BODY] = await endpoint.body.read(request)
+        return await handler(request)
+
+    return authentication
+
+
+async def _principal(request: web.Request) -> Principal:
+    header = request.headers.get(hdrs.AUTHORIZATION, "")
+    if header[:7].lower() != "bearer ":
+        raise unauthenticated()
+    token = header[7:].strip()
+    sessions = request.app[SESSIONS]
+    return sessions.cached(token) or await sessions.authenticate(token)

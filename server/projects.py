@@ -1,0 +1,143 @@
+"""Handlers of projects and their members: they parse, ask and dump."""
+
+from aiohttp import web
+
+from actors.domain.commands import (
+    CreateProject,
+    DeleteProject,
+    PutMember,
+    RemoveMember,
+    UpdateProject,
+)
+from actors.domain.errors import MemberNotFound, ProjectNotFound
+from actors.domain.events import Event, MemberEvent, ProjectEvent
+from actors.domain.model import Project, UserId
+from actors.project import ProjectActor
+from server import keys
+from server.representations import encode_list, encode_member, encode_project
+from server.requests import (
+    Stamp,
+    answer,
+    answer_list,
+    caller_of,
+    json_response,
+    once,
+    project_id_of,
+    stamp_of,
+)
+
+
+async def list_projects(request: web.Request) -> web.StreamResponse:
+    """Answer with a page of the projects that the caller may see."""
+    listed = await request.app[keys.LISTS].projects(
+        caller_of(request), request[keys.QUERY], request.rel_url
+    )
+    return answer_list(request, listed)
+
+
+async def create_project(request: web.Request) -> web.StreamResponse:
+    """Make a project that belongs to the caller."""
+    project_id = await request.app[keys.IDS].project()
+
+    async def act(stamp: Stamp) -> web.Response:
+        command = CreateProject(
+            project_id=project_id,
+            owner_id=stamp["caller"].id,
+            **request[keys.BODY],
+            **stamp,
+        )
+        done = await request.app[keys.REGISTRY].create(command)
+        project = _project_after(done.events)
+        body, location = encode_project(project), f"/projects/{project.id}"
+        return answer(request, body, project.version, location=location)
+
+    return await once(request, act, 201)
+
+
+async def get_project(request: web.Request) -> web.StreamResponse:
+    """Show a project, from memory."""
+    return _show(request, await _actor_of(request))
+
+
+async def update_project(request: web.Request) -> web.StreamResponse:
+    """Change the fields that the body names; an owner_id hands the project over."""
+    actor = await _actor_of(request)
+    fields = request[keys.BODY]
+    await request.app[keys.PEOPLE].require(fields.get("owner_id"), "/owner_id")
+
+    async def act(stamp: Stamp) -> web.Response:
+        done = await actor.ask(UpdateProject(**fields, **stamp))
+        if not done.events:
+            return _show(request, actor)
+        project = _project_after(done.events)
+        return answer(request, encode_project(project), project.version)
+
+    return await once(request, act, 200)
+
+
+async def delete_project(request: web.Request) -> web.StreamResponse:
+    """Delete a project with everything in it."""
+    actor = await _actor_of(request)
+    await actor.ask(DeleteProject(**stamp_of(request)))
+    return web.Response(status=204)
+
+
+async def list_members(request: web.Request) -> web.StreamResponse:
+    """Answer with all members of a project; the owner stands in the project."""
+    actor = await _actor_of(request)
+    if actor.state.visible_project(caller_of(request)) is None:
+        raise ProjectNotFound
+    members = [member for _, member in sorted(actor.state.members.items())]
+    body = encode_list(
+        "members",
+        [encode_member(member) for member in members],
+        total=len(members),
+        limit=max(len(members), 1),
+        offset=0,
+        next_cursor=None,
+    )
+    return json_response(body, {})
+
+
+async def put_member(request: web.Request) -> web.StreamResponse:
+    """Add a member, or change the role of one."""
+    actor = await _actor_of(request)
+    user_id = UserId(request[keys.PATH_IDS]["user_id"])
+    await request.app[keys.PEOPLE].require(user_id, "/user_id")
+
+    async def act(stamp: Stamp) -> web.Response:
+        role = request[keys.BODY]["role"]
+        done = await actor.ask(PutMember(user_id=user_id, role=role, **stamp))
+        member = actor.state.members.get(user_id)
+        for event in done.events:
+            if isinstance(event, MemberEvent):
+                member = event.member
+        if member is None:
+            raise MemberNotFound
+        return answer(request, encode_member(member), member.version)
+
+    return await once(request, act, 200)
+
+
+async def remove_member(request: web.Request) -> web.StreamResponse:
+    """Take a member out of a project."""
+    actor = await _actor_of(request)
+    user_id = UserId(request[keys.PATH_IDS]["user_id"])
+    await actor.ask(RemoveMember(user_id=user_id, **stamp_of(request)))
+    return web.Response(status=204)
+
+
+async def _actor_of(request: web.Request) -> ProjectActor:
+    return await request.app[keys.REGISTRY].get(project_id_of(request))
+
+
+def _show(request: web.Request, actor: ProjectActor) -> web.Response:
+    project = actor.state.visible_project(caller_of(request))
+    if project is None:
+        raise ProjectNotFound
+    return answer(request, encode_project(project), project.version)
+
+
+def _project_after(events: tuple[Event, ...]) -> Project:
+    changed = [event for event in events if isinstance(event, ProjectEvent)]
+    return changed[-1].project

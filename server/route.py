@@ -1,0 +1,58 @@
+"""One row of the route table."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+from marshmallow import Schema
+
+from actors.domain.permissions import Action
+from server.schemas import NoQuery
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """One way in which a route answers, other than by a problem."""
+
+    description: str
+    schema: type[Schema] | None = None
+    media_type: str = JSON
+    headers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A row: it registers the handler, guards it, checks its input and documents it.
+
+    `actions` are what the handler has decided in the domain; Action.VISIT alone means
+    that nobody has to be logged in. `problems` are the refusals that are its own:
+    those that every route shares are added to the document.
+    """
+
+    method: str
+    path: str
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    actions: tuple[Action, ...]
+    summary: str
+    tag: str
+    replies: Mapping[int, Reply]
+    query: type[Schema] = NoQuery
+    body: type[Schema] | None = None
+    is_body_required: bool = True
+    example: Mapping[str, Any] = field(default_factory=dict)
+    problems: tuple[int, ...] = ()
+    request_headers: tuple[str, ...] = ()
+    upgrades: bool = False
+
+    @property
+    def is_public(self) -> bool:
+        """Tell whether it answers without knowing who calls."""
+        return self.actions == (Action.VISIT,)
+
+    @property
+    def operation_id(self) -> str:
+        """The handler's name."""
+        return self.handler.__name__

@@ -1,0 +1,224 @@
+"""What bodies and queries may hold.
+
+They load into plain values and the domain's enums; an absent field stays absent.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import (
+    EXCLUDE,
+    RAISE,
+    Schema,
+    ValidationError,
+    validate,
+    validates_schema,
+)
+
+from actors.domain.model import MemberRole, ProjectStatus, TaskPriority, TaskStatus
+from server.fields import (
+    Choice,
+    Choices,
+    Flag,
+    QueryInteger,
+    Timestamp,
+    UserOrMe,
+    identifier,
+    pattern,
+    text,
+)
+from server.fields import Text as _Text
+
+LARGEST_PAGE = 100
+USUAL_PAGE = 20
+LARGEST_OFFSET = 10_000
+LONGEST_DESCRIPTION = 20_000
+
+# The pattern that browsers use for <input type=email>, with a dot in the domain.
+_EMAIL = (
+    r"^[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@"
+    r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+    r"(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)+$"
+)
+
+
+class Request(Schema):
+    """Input: fields that are not named here are refused."""
+
+    class Meta:  # noqa: D106
+        unknown = RAISE
+
+    error_messages = {  # noqa: RUF012  # marshmallow's own convention
+        "unknown": "Unknown or read-only field.",
+        "type": "It must be an object.",
+    }
+
+
+class AnyQuery(Schema):
+    """A query that is not looked at."""
+
+    class Meta:  # noqa: D106
+        unknown = EXCLUDE
+
+
+class NoQuery(Request):
+    """A query without any parameter."""
+
+
+class Register(Request):
+    """A new account."""
+
+    email = _Text(
+        required=True,
+        validate=[
+            validate.Length(max=254),
+            pattern(_EMAIL, "It must be an e-mail address."),
+        ],
+        metadata={"examples": ["ada@example.com"]},
+    )
+    username = _Text(
+        required=True,
+        validate=[
+            validate.Length(3, 50),
+            pattern(r"^[A-Za-z0-9_.-]+$", "Only letters, digits, '_', '.' and '-'."),
+        ],
+        metadata={"examples": ["ada"]},
+    )
+    password = text(8, 256, required=True, metadata={"format": "password"})
+    first_name = text(0, 100)
+    last_name = text(0, 100)
+
+
+class Login(Request):
+    """Who, by e-mail or username, and the password."""
+
+    email = text(1, 320)
+    username = text(1, 320)
+    password = text(1, 256, required=True, metadata={"format": "password"})
+
+    class Meta(Request.Meta):  # noqa: D106
+        json_schema: Mapping[str, Any] = {
+            "oneOf": [{"required": ["email"]}, {"required": ["username"]}]
+        }
+
+    @validates_schema
+    def _names_one(self, data: Mapping[str, Any], **kwargs: Any) -> None:
+        if ("email" in data) == ("username" in data):
+            raise ValidationError("Give either email or username.")
+
+
+class Refresh(Request):
+    """The refresh token, where it is not sent as Bearer."""
+
+    refresh_token = text(1, 512)
+
+
+class TaskUpdate(Request):
+    """The fields to change; those that are absent stay as they are."""
+
+    title = text(1, 200)
+    description = text(0, LONGEST_DESCRIPTION, allow_none=True)
+    status = Choice(TaskStatus)
+    priority = Choice(TaskPriority)
+    assigned_to = identifier(allow_none=True)
+    due_date = Timestamp(
+        day="start",
+        allow_none=True,
+        metadata={"description": "A plain date means its midnight in UTC."},
+    )
+
+
+class TaskCreate(TaskUpdate):
+    """A new task; without a project it goes into your inbox."""
+
+    title = text(1, 200, required=True)
+    project_id = identifier()
+
+
+class TaskAssign(Request):
+    """The user who is to do it, or null for nobody."""
+
+    assigned_to = identifier(required=True, allow_none=True)
+
+
+class ProjectCreate(Request):
+    """A new project; it is yours."""
+
+    name = text(1, 200, required=True)
+    description = text(0, LONGEST_DESCRIPTION, allow_none=True)
+
+
+class ProjectUpdate(Request):
+    """The fields to change; an `owner_id` hands the project over."""
+
+    name = text(1, 200)
+    description = text(0, LONGEST_DESCRIPTION, allow_none=True)
+    status = Choice(ProjectStatus)
+    owner_id = identifier()
+
+
+class MemberPut(Request):
+    """The member's role."""
+
+    role = Choice(MemberRole, required=True)
+
+
+class OffsetQuery(Request):
+    """Which part of a short list."""
+
+    limit = QueryInteger(
+        load_default=USUAL_PAGE, validate=validate.Range(1, LARGEST_PAGE)
+    )
+    offset = QueryInteger(
+        load_default=0,
+        validate=validate.Range(0, LARGEST_OFFSET),
+        metadata={"description": "How many to leave out."},
+    )
+
+
+class PageQuery(OffsetQuery):
+    """Which part of a list: by offset, or to any depth by following the cursors."""
+
+    cursor = text(
+        1, 512, metadata={"description": "The `next_cursor` of the page before."}
+    )
+
+
+class _QueryId(QueryInteger):
+    def __init__(self, **options: Any):
+        from_one = validate.Range(1, 2**63 - 1)
+        super().__init__(validate=from_one, metadata={"format": "int64"}, **options)
+
+
+class TaskListQuery(PageQuery):
+    """Which tasks."""
+
+    status = Choices(TaskStatus)
+    priority = Choices(TaskPriority)
+    assigned_to = UserOrMe()
+    created_by = UserOrMe()
+    project_id = _QueryId()
+    due_date_from = Timestamp(
+        day="start", metadata={"description": "Due then or later."}
+    )
+    due_date_to = Timestamp(
+        day="end",
+        metadata={"description": "Due then or earlier; a plain date means its end."},
+    )
+    overdue = Flag(metadata={"description": "Due in the past, and not completed."})
+    unassigned = Flag(metadata={"description": "With nobody to do it."})
+    q = text(1, 200, metadata={"description": "Words in the title or description."})
+
+
+class ProjectListQuery(PageQuery):
+    """Which projects."""
+
+    status = Choices(ProjectStatus)
+    q = text(1, 200, metadata={"description": "Words in the name or description."})
+
+
+class WebSocketQuery(Request):
+    """Who connects, for those who cannot send an Authorization header."""
+
+    token = _Text(metadata={"description": "An access token."})
+    ticket = _Text(metadata={"description": "From `POST /ws/tickets`."})

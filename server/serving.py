@@ -1,0 +1,150 @@
+"""`boardcast serve`: from nothing to a server that listens, and back to nothing."""
+
+import asyncio
+import errno
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from aiohttp import web
+
+from actors.domain.errors import StoreUnavailable
+from server import keys
+from server.app import Urls, create_app
+from server.config import Config
+from server.demo import PASSWORD, PEOPLE
+from server.embedded import Embedded
+from server.migrate import migrate
+from server.mistakes import Mistake
+
+_BACKLOG = 1024
+_ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 (compared with, not bound to)
+
+_log = structlog.get_logger(__name__)
+
+
+async def serve(config: Config) -> int:
+    """Serve until SIGINT or SIGTERM, then stop everything that was started.
+
+    Raises Mistake, DataDirError, StartFailed or MigrationFailed.
+    """
+    serving = asyncio.ensure_future(_serve(config))
+    stopping = asyncio.Event()
+
+    def stop() -> None:
+        if not stopping.is_set():  # who is impatient must not interrupt the cleaning
+            stopping.set()
+            serving.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        if not stopping.is_set():
+            raise
+    return 0
+
+
+async def _serve(config: Config) -> None:
+    # First of all: who cannot have the port need not wait for the databases.
+    with _bound(config.host, config.port) as listening:
+        async with _servers(config) as urls:
+            if not config.is_production:
+                await _migrate(urls.database)
+            async with _running(config, urls) as runner:
+                await web.SockSite(runner, listening, backlog=_BACKLOG).start()
+                await _announce(runner.app, config, listening)
+                await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def _servers(config: Config) -> AsyncIterator[Urls]:
+    database, redis = config.database_url, config.redis_url
+    if database and redis:
+        yield Urls(database=database, redis=redis)
+        return
+    embedded = Embedded(config.data_dir, postgres=not database, valkey=not redis)
+    async with embedded as servers:
+        yield Urls(
+            database=database or servers.database_url or "",
+            redis=redis or servers.redis_url or "",
+        )
+
+
+@asynccontextmanager
+async def _running(config: Config, urls: Urls) -> AsyncIterator[web.AppRunner]:
+    runner = web.AppRunner(
+        create_app(config, urls=urls),
+        access_log=None,  # the middleware writes it, with the request's id
+        shutdown_timeout=config.shutdown_seconds,
+    )
+    try:
+        try:
+            await runner.setup()
+        except StoreUnavailable as error:
+            raise Mistake("the database does not answer; see DATABASE_URL") from error
+        yield runner
+    finally:
+        await runner.cleanup()
+
+
+async def _migrate(url: str) -> None:
+    applied = await asyncio.to_thread(migrate, url)
+    if applied:
+        _log.info("database.migrated", migrations=applied)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Take the address without accepting anybody yet; raises Mistake."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise Mistake(f"cannot listen on {host}: {error.strerror}") from error
+    taken = socket.socket(family, kind, protocol)
+    try:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.setblocking(False)  # noqa: FBT003 (its only parameter)
+        taken.bind(address)
+    except OSError as error:
+        taken.close()
+        if error.errno == errno.EADDRINUSE:
+            raise Mistake(
+                f"port {port} of {host} is in use; choose another with --port"
+            ) from error
+        reason = error.strerror
+        raise Mistake(f"cannot listen on port {port} of {host}: {reason}") from error
+    return taken
+
+
+async def _announce(
+    app: web.Application, config: Config, listening: socket.socket
+) -> None:
+    url = _url(listening)
+    _log.info("server.ready", url=url, environment=config.environment)
+    lines = [f"Boardcast is ready: {url}", f"  API and docs   {url}/docs"]
+    if config.demo:
+        lines += await _demo_login(app)
+    lines += ["  Ctrl-C stops it"]
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+async def _demo_login(app: web.Application) -> list[str]:
+    person = PEOPLE[0]
+    if await app[keys.ACCOUNTS].find_by_login(username=person.username) is None:
+        return []  # it was not empty, so it was not filled
+    return [f"  Demo login     {person.username} / {PASSWORD}"]
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    if host in _ANYWHERE:
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

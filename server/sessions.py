@@ -1,0 +1,269 @@
+"""Sessions: who a token speaks for, and that a revoked one soon speaks for nobody.
+
+A token is checked against the database when this process sees it first. From then on
+it is trusted until a sweep, or this process itself, finds that its session has ended.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import structlog
+
+from actors.domain.errors import Unavailable
+from actors.domain.model import UserId, UserRole
+from server.principals import Principal, PrincipalCache
+from server.tokens import Claims, InvalidToken, Tokens
+from sql.accounts import Accounts, LiveSession, Outcome, SessionId
+
+__all__ = ["Principal", "Sessions", "TokenPair"]
+
+SWEEP_SECONDS = 2.0
+_SWEEP_SLICE = 1000  # about 3 ms of the loop at a time
+_KEPT_TOKENS = 50_000  # about 1 KB each
+
+Revoked = Callable[[frozenset[int]], None]
+RolesChanged = Callable[[Mapping[int, UserRole]], None]
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenPair:
+    """What a client gets when it logs in, and for a refresh token."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    expires_in: int
+
+
+@dataclass(slots=True)
+class _Watch:
+    """The sockets of one session: how many, and as what they were let in."""
+
+    sockets: int = 0
+    role: UserRole | None = None
+
+
+class Sessions:
+    """Opens, refreshes, authenticates and ends sessions.
+
+    A session that ends anywhere is refused here within `SWEEP_SECONDS` and the time of
+    one query, at once if it ended in this process. While the database is away, tokens
+    seen before are accepted until they expire.
+    """
+
+    def __init__(
+        self,
+        accounts: Accounts,
+        tokens: Tokens,
+        *,
+        lifetime_seconds: float = 30 * 86400,
+        grace_seconds: float = 10,
+        clock: Callable[[], float] = time.time,
+    ):
+        self._accounts = accounts
+        self._tokens = tokens
+        self._lifetime_seconds = lifetime_seconds
+        self._grace_seconds = grace_seconds
+        self._clock = clock
+        self._cache = PrincipalCache(_KEPT_TOKENS)
+        self._watches: dict[int, _Watch] = {}
+        self._endings = 0
+        self._on_revoked: list[Revoked] = []
+        self._on_roles_changed: list[RolesChanged] = []
+        self._sweeper: asyncio.Task[None] | None = None
+        self._is_away = False
+
+    def start(self) -> None:
+        """Begin to sweep; `close` ends it."""
+        self._sweeper = asyncio.create_task(self._keep_sweeping(), name="sessions")
+
+    async def close(self) -> None:
+        """Stop sweeping."""
+        if self._sweeper is None:
+            return
+        self._sweeper.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._sweeper
+        self._sweeper = None
+
+    def on_revoked(self, callback: Revoked) -> None:
+        """Call `callback` with the ids of sessions that ended, cached or watched.
+
+        It hears of a watched one in each sweep until its sockets have closed.
+        """
+        self._on_revoked.append(callback)
+
+    def on_roles_changed(self, callback: RolesChanged) -> None:
+        """Call `callback` with the new roles of watched sessions, if any changed."""
+        self._on_roles_changed.append(callback)
+
+    def watch(self, session_id: int, role: UserRole | None = None) -> None:
+        """Sweep this session for as long as a socket of it is open; pairs with unwatch.
+
+        `role` is the one that the socket was let in with.
+        """
+        watch = self._watches.setdefault(session_id, _Watch())
+        watch.sockets += 1
+        if role is not None:
+            watch.role = role
+
+    def unwatch(self, session_id: int) -> None:
+        """Say that one socket of this session has closed."""
+        watch = self._watches.get(session_id)
+        if watch is None:
+            return
+        watch.sockets -= 1
+        if watch.sockets <= 0:
+            del self._watches[session_id]
+
+    async def open(
+        self, user_id: UserId, *, address: str = "", user_agent: str = ""
+    ) -> TokenPair | None:
+        """Begin a session for a user who has proved who they are; None if inactive."""
+        refresh_token = self._tokens.new_refresh_token()
+        session_id = await self._accounts.create_session(
+            user_id,
+            self._tokens.digest(refresh_token),
+            lifetime_seconds=self._lifetime_seconds,
+            address=address,
+            user_agent=user_agent,
+        )
+        if session_id is None:
+            return None
+        return self._pair(user_id, session_id, refresh_token)
+
+    async def refresh(self, refresh_token: str) -> TokenPair:
+        """Use a refresh token up; raises InvalidToken.
+
+        A token that comes again within the grace gets the same successor; one that
+        comes later is in two hands, and its session ends (RFC 9700, 4.14.2).
+        """
+        successor = self._tokens.successor(refresh_token)
+        rotation = await self._accounts.rotate(
+            self._tokens.digest(refresh_token),
+            self._tokens.digest(successor),
+            grace_seconds=self._grace_seconds,
+        )
+        if rotation.outcome is Outcome.REUSED and rotation.session_id is not None:
+            _log.warning("session.token_reused", session_id=rotation.session_id)
+            self._end(frozenset((rotation.session_id,)))
+            raise InvalidToken
+        if rotation.user_id is None or rotation.session_id is None:
+            raise InvalidToken
+        return self._pair(rotation.user_id, rotation.session_id, successor)
+
+    def cached(self, token: str) -> Principal | None:
+        """Who the token speaks for, if that is known without waiting; about 1 µs."""
+        principal = self._cache.get(token)
+        if principal is None or principal.expires_at <= self._clock():
+            return None
+        return principal
+
+    async def authenticate(self, token: str) -> Principal:
+        """Tell who the token speaks for; raises InvalidToken.
+
+        Asks the database when it does not know the token, and raises StoreUnavailable
+        if that is away.
+        """
+        principal = self.cached(token)
+        if principal is not None:
+            return principal
+        claims = self._tokens.verify(token)
+        endings = self._endings
+        live = await self._accounts.live_sessions([claims.session_id])
+        principal = _principal(claims, live.get(claims.session_id))
+        if self._endings == endings:  # else it may be this one that ended meanwhile
+            self._cache.put(token, principal)
+        return principal
+
+    async def revoke(
+        self,
+        session_id: int,
+        *,
+        user_id: UserId | None = None,
+        reason: str = "logout",
+    ) -> bool:
+        """End a session; False if it is not live, or not this user's if one is named.
+
+        It is refused in this process when this returns, elsewhere after a sweep.
+        """
+        is_ended = await self._accounts.revoke_session(
+            session_id, user_id=user_id, reason=reason
+        )
+        if is_ended:
+            self._end(frozenset((session_id,)))
+        return is_ended
+
+    async def sweep(self) -> None:
+        """Ask which of the known sessions are still live, and forget the others."""
+        self._cache.drop_expired(self._clock())
+        known = list(self._cache.session_ids | self._watches.keys())
+        for start in range(0, len(known), _SWEEP_SLICE):
+            await self._sweep_slice(known[start : start + _SWEEP_SLICE])
+
+    async def _sweep_slice(self, known: Sequence[int]) -> None:
+        found = await self._accounts.live_sessions(known)
+        live = {key: value for key, value in found.items() if value.is_active}
+        self._change_roles(live)
+        self._end(frozenset(known).difference(live))
+
+    def _pair(
+        self, user_id: UserId, session_id: SessionId, refresh_token: str
+    ) -> TokenPair:
+        return TokenPair(
+            access_token=self._tokens.issue(user_id, session_id),
+            refresh_token=refresh_token,
+            expires_in=self._tokens.access_seconds,
+        )
+
+    def _end(self, session_ids: frozenset[int]) -> None:
+        if not session_ids:
+            return
+        self._endings += 1
+        for session_id in session_ids:
+            self._cache.drop_session(session_id)
+        for callback in self._on_revoked:
+            callback(session_ids)
+
+    def _change_roles(self, live: Mapping[int, LiveSession]) -> None:
+        changed: dict[int, UserRole] = {}
+        for session_id, session in live.items():
+            self._cache.set_role(session_id, session.role)
+            watch = self._watches.get(session_id)
+            if watch is None:
+                continue
+            if watch.role is not None and watch.role is not session.role:
+                changed[session_id] = session.role
+            watch.role = session.role
+        if changed:
+            for callback in self._on_roles_changed:
+                callback(changed)
+
+    async def _keep_sweeping(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            try:
+                await self.sweep()
+            except Unavailable:
+                if not self._is_away:
+                    _log.warning("sessions.sweep_failed", reason="database away")
+                self._is_away = True
+            except Exception:  # noqa: BLE001  # a dead sweeper keeps the revoked alive
+                _log.exception("sessions.sweep_broken")
+            else:
+                self._is_away = False
+
+
+def _principal(claims: Claims, live: LiveSession | None) -> Principal:
+    if live is None or not live.is_active or live.user_id != claims.user_id:
+        raise InvalidToken
+    return Principal(
+        user_id=live.user_id,
+        role=live.role,
+        session_id=claims.session_id,
+        expires_at=claims.expires_at,
+    )

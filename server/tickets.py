@@ -1,0 +1,139 @@
+"""Tickets: what a browser opens a WebSocket with, lest a token be in an address."""
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+import msgspec
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from actors.domain.errors import Unavailable
+from actors.domain.model import UserId, UserRole
+from server.sessions import Principal
+from server.tokens import InvalidToken
+from sql.accounts import SessionId
+
+LIFETIME_SECONDS = 30
+_REDIS_SECONDS = 0.25
+_KEPT = 10_000
+_TICKET_LENGTH = 64
+
+# Where a ticket is kept is part of it: one that Redis may hold is never looked for in
+# memory, nor the other way round, so that no ticket can be redeemed twice.
+_SHARED, _LOCAL = "s", "m"
+
+_log = structlog.get_logger(__name__)
+
+
+class _Holder(msgspec.Struct, frozen=True):
+    user_id: int
+    role: UserRole
+    session_id: int
+    expires_at: float
+
+
+class TicketsUnavailable(Unavailable):
+    """Tickets cannot be checked right now; ask for a new one."""
+
+    code = "tickets_unavailable"
+
+
+class Tickets:
+    """Issues tickets that open one socket each, within 30 seconds, on any node.
+
+    While Redis is away they are kept in this process, and redeemed here only; no call
+    waits for Redis longer than a quarter of a second.
+    """
+
+    def __init__(
+        self, redis: "Redis | None", *, clock: Callable[[], float] = time.monotonic
+    ):
+        self._redis = redis
+        self._clock = clock
+        self._kept: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
+
+    async def issue(self, principal: Principal) -> str:
+        """Make a ticket for this principal."""
+        holder = _dump(principal)
+        ticket = _SHARED + secrets.token_urlsafe(32)
+        if await self._share(ticket, holder):
+            return ticket
+        ticket = _LOCAL + secrets.token_urlsafe(32)
+        self._forget_expired()
+        self._kept[_key(ticket)] = (self._clock() + LIFETIME_SECONDS, holder)
+        if len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return ticket
+
+    async def redeem(self, ticket: str) -> Principal:
+        """Use a ticket up and tell whose it was.
+
+        Raises InvalidToken for one that is unknown, used or expired, and
+        TicketsUnavailable if it is in Redis and Redis is away.
+        """
+        if len(ticket) > _TICKET_LENGTH or not ticket.isascii():
+            raise InvalidToken
+        holder: bytes | str | None
+        if ticket.startswith(_LOCAL):
+            self._forget_expired()
+            _, holder = self._kept.pop(_key(ticket), (0.0, None))
+        else:
+            holder = await self._fetch(ticket)
+        if holder is None:
+            raise InvalidToken
+        return _load(holder)
+
+    async def _share(self, ticket: str, holder: bytes) -> bool:
+        if self._redis is None:
+            return False
+        try:
+            async with asyncio.timeout(_REDIS_SECONDS):
+                await self._redis.set(_key(ticket), holder, ex=LIFETIME_SECONDS)
+        except (RedisError, OSError, TimeoutError):
+            _log.warning("ticket.kept_locally")
+            return False
+        return True
+
+    async def _fetch(self, ticket: str) -> bytes | str | None:
+        if self._redis is None:
+            return None
+        try:
+            async with asyncio.timeout(_REDIS_SECONDS):
+                return await self._redis.getdel(_key(ticket))
+        except (RedisError, OSError, TimeoutError) as error:
+            raise TicketsUnavailable from error
+
+    def _forget_expired(self) -> None:
+        now = self._clock()
+        while self._kept:
+            key, (expires_at, _) = next(iter(self._kept.items()))
+            if expires_at > now:
+                return
+            del self._kept[key]
+
+
+def _key(ticket: str) -> str:
+    """Name a ticket by its digest: who reads Redis cannot redeem it."""
+    return "boardcast:ticket:" + hashlib.sha256(ticket.encode()).hexdigest()
+
+
+def _dump(principal: Principal) -> bytes:
+    holder = _Holder(
+        principal.user_id, principal.role, principal.session_id, principal.expires_at
+    )
+    return msgspec.json.encode(holder)
+
+
+def _load(body: bytes | str) -> Principal:
+    holder = msgspec.json.decode(body, type=_Holder)
+    return Principal(
+        user_id=UserId(holder.user_id),
+        role=holder.role,
+        session_id=SessionId(holder.session_id),
+        expires_at=holder.expires_at,
+    )

@@ -1,0 +1,159 @@
+"""From a request's bytes to values that handlers may trust, or to a problem."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+from aiohttp import hdrs, web
+from marshmallow import Schema, ValidationError
+
+from server.fields import LARGEST_ID
+from server.problems import FieldError, Problem, invalid, not_found
+
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+
+_BODY_SECONDS = 15.0
+_KEPT_QUERIES = 512  # a route
+_KEPT_QUERY_LENGTH = 256
+_ID_DIGITS = len(str(LARGEST_ID))
+
+Values = Mapping[str, Any]
+
+
+def path_ids(request: web.Request, names: tuple[str, ...]) -> Mapping[str, int]:
+    """Read the ids in the path; what is no positive 64-bit integer is not there."""
+    return {name: _id(request.match_info[name]) for name in names}
+
+
+def _id(text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) <= _ID_DIGITS:
+        number = int(text)
+        if text[0] != "0" and number <= LARGEST_ID:
+            return number
+    raise not_found()
+
+
+class QueryReader:
+    """Reads the query of one route; what is spelt alike is checked once."""
+
+    def __init__(self, schema: Schema):
+        self._schema = schema
+        self._known: dict[str, Values] = {}
+
+    def read(self, request: web.Request) -> Values:
+        """Give the parameters; raises a 422 problem."""
+        spelling = request.rel_url.raw_query_string
+        known = self._known.get(spelling)
+        if known is not None:
+            return known
+        values = MappingProxyType(self._load(request))
+        if len(spelling) <= _KEPT_QUERY_LENGTH:
+            self._keep(spelling, values)
+        return values
+
+    def _keep(self, spelling: str, values: Values) -> None:
+        if len(self._known) >= _KEPT_QUERIES:
+            del self._known[next(iter(self._known))]
+        self._known[spelling] = values
+
+    def _load(self, request: web.Request) -> dict[str, Any]:
+        query = request.query
+        parameters = dict(query)
+        if len(parameters) != len(query) and self._schema.unknown != "exclude":
+            repeated = sorted(name for name in query if len(query.getall(name)) > 1)
+            raise invalid(
+                [FieldError(f"?{name}", "It is repeated.") for name in set(repeated)]
+            )
+        try:
+            return dict(self._schema.load(parameters))
+        except ValidationError as error:
+            raise invalid(list(_query_errors(error.messages))) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyReader:
+    """Reads the body of one route."""
+
+    schema: Schema
+    media_types: frozenset[str]
+    is_required: bool = True
+
+    async def read(self, request: web.Request) -> Values:
+        """Give the fields; raises a problem: 400, 408, 413, 415 or 422."""
+        if request.body_exists:
+            self._check_media_type(request)
+        body = await _received(request)
+        if not body and not self.is_required:
+            return {}
+        document = _decoded(body)
+        if not isinstance(document, dict):
+            raise invalid([FieldError("", "It must be an object.")])
+        try:
+            return dict(self.schema.load(document))
+        except ValidationError as error:
+            raise invalid(list(_body_errors(error.messages))) from None
+
+    def _check_media_type(self, request: web.Request) -> None:
+        if request.headers.get(hdrs.CONTENT_TYPE) in self.media_types:
+            return
+        charset = request.charset or "utf-8"
+        is_known = hdrs.CONTENT_TYPE in request.headers and (
+            request.content_type in self.media_types
+        )
+        if not is_known or charset.lower() not in ("utf-8", "utf8", "us-ascii"):
+            expected = " or ".join(sorted(self.media_types))
+            sentence = f"The body has to be {expected}, in UTF-8."
+            raise Problem(415, "unsupported_media_type", sentence)
+
+
+async def _received(request: web.Request) -> bytes:
+    if request.content.is_eof():  # all of it is here: no timer needed
+        return await request.read()
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        raise Problem(
+            408,
+            "request_timeout",
+            "The body did not arrive in time.",
+            headers={"Connection": "close"},
+        ) from None
+
+
+def _decoded(body: bytes) -> Any:
+    if not body:
+        raise Problem(400, "malformed_json", "The body is empty; it has to be JSON.")
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        sentence = f"The body is no JSON: {error}."
+        raise Problem(400, "malformed_json", sentence) from None
+    except RecursionError:
+        sentence = "The body is nested too deeply."
+        raise Problem(400, "malformed_json", sentence) from None
+
+
+def _body_errors(messages: Any, pointer: str = "") -> Iterator[FieldError]:
+    """Flatten marshmallow's messages; `_schema` holds what concerns the whole."""
+    if isinstance(messages, dict):
+        for name, inner in messages.items():
+            step = "" if name == "_schema" else f"/{_escaped(str(name))}"
+            yield from _body_errors(inner, pointer + step)
+    elif isinstance(messages, list):
+        for message in messages:
+            yield FieldError(pointer, str(message))
+
+
+def _query_errors(messages: Any) -> Iterator[FieldError]:
+    for error in _body_errors(messages):
+        name = error.pointer.removeprefix("/").replace("~1", "/").replace("~0", "~")
+        yield FieldError(f"?{name}", error.detail)
+
+
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
