@@ -35,6 +35,8 @@ CREATE TABLE sessions (
 
 CREATE INDEX sessions_user_idx ON sessions (user_id, id) WHERE revoked_at IS NULL;
 
+CREATE INDEX sessions_expires_idx ON sessions (expires_at);
+
 CREATE TABLE refresh_tokens (
     digest bytea CONSTRAINT refresh_tokens_pkey PRIMARY KEY,
     session_id bigint NOT NULL CONSTRAINT refresh_tokens_session_fkey REFERENCES sessions (id) ON DELETE CASCADE,

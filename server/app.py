@@ -226,12 +226,13 @@ async def _housekeeping(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _keep_house(app: web.Application) -> None:
-    """Stop idle actors and forget old idempotency keys, now and then."""
+    """Stop idle actors, forget old idempotency keys and sessions, now and then."""
     while True:
         await asyncio.sleep(_HOUSEKEEPING_SECONDS)
         try:
             await app[keys.REGISTRY].evict_idle()
             await app[keys.STORE].forget_keys()
+            await app[keys.ACCOUNTS].forget_sessions()
         except Unavailable:
             _log.warning("housekeeping.postponed", reason="database away")
         except Exception:  # noqa: BLE001  # the next round may succeed

@@ -53,6 +53,7 @@ _TRACE = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 )
 _SECURITY = {
+    istr("Server"): "boardcast",  # aiohttp would name its version
     istr("X-Content-Type-Options"): "nosniff",
     istr("Referrer-Policy"): "no-referrer",
     istr("X-Frame-Options"): "DENY",
@@ -95,7 +96,7 @@ def _context(
     async def context(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = perf_counter()
         endpoint = endpoints.get(request.match_info.route)
-        request_id = _identify(request)
+        request_id = identify(request)
         is_counted = endpoint is None or not endpoint.upgrades
         http.in_flight += is_counted
         try:
@@ -103,7 +104,7 @@ def _context(
         finally:
             http.in_flight -= is_counted
         if not response.prepared:
-            _complete(response, request_id)
+            complete(response, request_id)
         seconds = perf_counter() - started
         if is_counted:
             _timing(http, endpoint, request, response.status).observe(seconds)
@@ -114,7 +115,7 @@ def _context(
     return context
 
 
-def _identify(request: web.Request) -> str:
+def identify(request: web.BaseRequest) -> str:
     """Take the caller's id if it is safe, else the trace's, else a fresh one."""
     headers = request.headers
     given = headers.get(_X_REQUEST_ID)
@@ -135,7 +136,8 @@ _ids_prefix = os.urandom(8).hex() + "-"
 _ids = itertools.count(1)
 
 
-def _complete(response: web.StreamResponse, request_id: str) -> None:
+def complete(response: web.StreamResponse, request_id: str) -> None:
+    """Set the headers that every answer has."""
     headers = response.headers
     headers.extend(_SECURITY)
     headers[_X_REQUEST_ID] = request_id

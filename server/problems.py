@@ -23,7 +23,7 @@ _STATUS_BY_KIND: Mapping[Kind, int] = {
 
 # What aiohttp itself refuses: code and sentence by status.
 _FRAMEWORK: Mapping[int, tuple[str, str]] = {
-    400: ("bad_request", "The request is not well-formed HTTP."),
+    400: ("bad_request", "The server cannot make sense of this request."),
     401: ("unauthenticated", "Log in, and send the access token as Bearer."),
     403: ("forbidden", "You may not do this."),
     404: ("not_found", "There is nothing at this address."),
@@ -37,7 +37,6 @@ _FRAMEWORK: Mapping[int, tuple[str, str]] = {
     431: ("headers_too_large", "The headers are larger than the server takes."),
 }
 _KEPT_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate", "Upgrade")
-_SERVER_ERROR = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +128,18 @@ def from_domain(error: DomainError) -> Problem:
 
 def from_http(error: web.HTTPException) -> Problem:
     """Say what aiohttp refused; its own words stay inside."""
-    status = error.status
+    headers = {
+        name: error.headers[name] for name in _KEPT_HEADERS if name in error.headers
+    }
+    return from_status(error.status, headers)
+
+
+def from_status(status: int, headers: Mapping[str, str] | None = None) -> Problem:
+    """Say what a status means of which nothing else is known."""
     phrase = HTTPStatus(status).phrase
     code, sentence = _FRAMEWORK.get(
         status, (phrase.lower().replace(" ", "_").replace("-", "_"), f"{phrase}.")
     )
-    headers = {
-        name: error.headers[name] for name in _KEPT_HEADERS if name in error.headers
-    }
     return Problem(status, code, sentence, headers=headers)
 
 

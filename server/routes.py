@@ -19,7 +19,7 @@ from server import (
     websocket,
 )
 from server.keys import DOCUMENT, ENDPOINTS
-from server.middlewares import Endpoint
+from server.middlewares import Endpoint, complete, identify
 from server.problems import Problem, problem_response
 from server.route import Reply, Route
 from server.validation import JSON, MERGE_PATCH, BodyReader, QueryReader
@@ -490,7 +490,11 @@ async def _expect(request: web.Request) -> web.StreamResponse | None:
     """
     if request.headers.get("Expect", "").lower() != "100-continue":
         sentence = "Only 100-continue can be expected."
-        return problem_response(request, Problem(417, "expectation_failed", sentence))
+        request_id = identify(request)
+        problem = Problem(417, "expectation_failed", sentence)
+        response = problem_response(request, problem)
+        complete(response, request_id)
+        return response
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     request.writer.output_size = 0  # what counts is the answer's own beginning
     return None

@@ -19,6 +19,7 @@ from server.demo import PASSWORD, PEOPLE
 from server.embedded import Embedded
 from server.migrate import migrate
 from server.mistakes import Mistake
+from server.runner import Runner
 
 _BACKLOG = 1024
 _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 (compared with, not bound to)
@@ -78,7 +79,7 @@ async def _servers(config: Config) -> AsyncIterator[Urls]:
 
 @asynccontextmanager
 async def _running(config: Config, urls: Urls) -> AsyncIterator[web.AppRunner]:
-    runner = web.AppRunner(
+    runner = Runner(
         create_app(config, urls=urls),
         access_log=None,  # the middleware writes it, with the request's id
         shutdown_timeout=config.shutdown_seconds,

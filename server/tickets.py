@@ -55,6 +55,7 @@ class Tickets:
     ):
         self._redis = redis
         self._clock = clock
+        self._is_away = False
         self._kept: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
 
     async def issue(self, principal: Principal) -> str:
@@ -95,8 +96,11 @@ class Tickets:
             async with asyncio.timeout(_REDIS_SECONDS):
                 await self._redis.set(_key(ticket), holder, ex=LIFETIME_SECONDS)
         except (RedisError, OSError, TimeoutError):
-            _log.warning("ticket.kept_locally")
+            if not self._is_away:
+                _log.warning("tickets.kept_locally", reason="Redis away")
+            self._is_away = True
             return False
+        self._is_away = False
         return True
 
     async def _fetch(self, ticket: str) -> bytes | str | None:

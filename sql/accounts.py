@@ -136,10 +136,7 @@ class Accounts:
     async def find_by_login(
         self, *, email: str | None = None, username: str | None = None
     ) -> Credentials | None:
-        """Find the account that logs in with this address or, without one, this name.
-
-        Any text may be asked for; what the database cannot hold is nobody's.
-        """
+        """Find whose address or name this is; what cannot be stored is nobody's."""
         login = email if email is not None else username
         if login is None or not _is_storable(login):
             return None
@@ -229,6 +226,11 @@ class Accounts:
             )
             total = await _SESSIONS.count_sessions(connection, user_id=user_id)
         return [Session(**row) for row in rows], total
+
+    async def forget_sessions(self) -> None:
+        """Delete the sessions that expired a week ago, revoked or not."""
+        async with self._database.connection() as connection:
+            await _SESSIONS.delete_ended_sessions(connection)
 
     async def live_sessions(
         self, session_ids: Collection[int]

@@ -84,3 +84,7 @@ WHERE sessions.id = ANY(:session_ids::bigint[])
     AND sessions.revoked_at IS NULL
     AND sessions.expires_at > now()
 ORDER BY sessions.id;
+
+-- name: delete_ended_sessions()!
+-- Forget the sessions that expired a week ago, with their refresh tokens.
+DELETE FROM sessions WHERE expires_at < now() - interval '7 days';

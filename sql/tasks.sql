@@ -43,7 +43,7 @@ WITH matching AS (
             OR t.created_by = :user_id
             OR t.assigned_to = :user_id
             OR (:is_everywhere::boolean AND (:is_admin::boolean OR NOT EXISTS (
-                SELECT FROM projects p WHERE p.id = t.project_id AND p.is_inbox
+                SELECT FROM projects p WHERE p.id = t.project_id AND p.is_inbox AND p.owner_id <> :user_id
             )))
         )
         AND (:project_id::bigint IS NULL OR t.project_id = :project_id)

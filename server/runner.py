@@ -1,0 +1,53 @@
+"""Runs an application so that even what is no HTTP is answered by a problem document.
+
+Such input never becomes a request that middlewares see: aiohttp answers it in the
+protocol, in its own form. This replaces that form, and nothing else.
+"""
+
+from http import HTTPStatus
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from server.middlewares import complete, identify
+from server.problems import Problem, from_status, internal_error, problem_response
+
+
+class Runner(web.AppRunner):
+    """An AppRunner whose connections refuse in our form."""
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        server.__class__ = _Server
+        return server
+
+
+class _Server(web.Server):
+    def __call__(self) -> RequestHandler:
+        handler = super().__call__()
+        handler.__class__ = _Connection
+        return handler
+
+
+class _Connection(RequestHandler):
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = HTTPStatus.INTERNAL_SERVER_ERROR,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        request_id = identify(request)
+        super().handle_error(request, status, exc, message)  # it logs, and may raise
+        response = problem_response(request, _problem(status))
+        complete(response, request_id)
+        response.force_close()
+        return response
+
+
+def _problem(status: int) -> Problem:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return internal_error()
+    return from_status(status)

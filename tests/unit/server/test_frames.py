@@ -1,0 +1,36 @@
+"""WebSocket frames, read back by the rules of RFC 6455."""
+
+import struct
+
+import pytest
+
+from server.frames import text_frame
+
+
+def read(frame: bytes) -> tuple[int, bytes]:
+    """Take a frame apart: its first byte and its payload."""
+    length, start = frame[1], 2
+    if length == 126:
+        (length,) = struct.unpack(">H", frame[2:4])
+        start = 4
+    elif length == 127:
+        (length,) = struct.unpack(">Q", frame[2:10])
+        start = 10
+    assert len(frame) == start + length
+    return frame[0], frame[start:]
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 200_000])
+def test_a_frame_holds_its_payload_as_one_final_text(size: int) -> None:
+    payload = b"x" * size
+
+    assert read(text_frame(payload)) == (0x81, payload)
+
+
+@pytest.mark.parametrize(("size", "head"), [(125, 2), (126, 4), (65535, 4), (65536, 10)])
+def test_the_shortest_form_of_the_length_is_used(size: int, head: int) -> None:
+    assert len(text_frame(b"x" * size)) == head + size
+
+
+def test_a_short_frame_byte_by_byte() -> None:
+    assert text_frame(b"Hello") == b"\x81\x05Hello"  # the RFC's own example

@@ -1,0 +1,235 @@
+"""The pool, and the names that the driver's errors get."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from actors.domain.errors import (
+    EmailTaken,
+    KeyAlreadyUsed,
+    OutcomeUnknown,
+    StoreUnavailable,
+    UsernameTaken,
+    UserNotFound,
+)
+from sql.database import _CONSTRAINTS, Database, translated
+from tests.factories import insert_users
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = await Database.open(database_url, size=2, timeout_seconds=0.05)
+    yield database
+    await database.close()
+
+
+async def count_users(database: Database) -> int:
+    async with database.connection() as connection:
+        return int(await connection.fetchval("SELECT count(*) FROM users"))
+
+
+async def test_what_is_done_in_a_transaction_is_done_as_a_whole(
+    database: Database,
+) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with database.transaction() as connection:
+            await connection.execute(
+                "INSERT INTO users (id, email, username, password_hash)"
+                " VALUES (1, 'a@b', 'abc', '')"
+            )
+            raise ZeroDivisionError
+
+    assert await count_users(database) == 0
+
+
+async def test_a_transaction_that_ends_well_is_kept(database: Database) -> None:
+    async with database.transaction() as connection:
+        await connection.execute(
+            "INSERT INTO users (id, email, username, password_hash)"
+            " VALUES (1, 'a@b', 'abc', '')"
+        )
+
+    assert await count_users(database) == 1
+
+
+async def test_a_cancelled_transaction_leaves_nothing(database: Database) -> None:
+    with pytest.raises(asyncio.CancelledError):
+        async with database.transaction() as connection:
+            await connection.execute(
+                "INSERT INTO users (id, email, username, password_hash)"
+                " VALUES (1, 'a@b', 'abc', '')"
+            )
+            raise asyncio.CancelledError
+
+    assert await count_users(database) == 0
+
+
+async def test_a_read_only_transaction_writes_nothing(database: Database) -> None:
+    with pytest.raises(StoreUnavailable):
+        async with database.transaction(readonly=True) as connection:
+            await connection.execute("DELETE FROM users")
+
+
+async def test_when_no_connection_is_free_in_time_the_store_is_unavailable(
+    database: Database,
+) -> None:
+    async with database.connection(), database.connection():
+        assert (database.size, database.idle) == (2, 0)
+        with pytest.raises(StoreUnavailable):
+            async with database.connection():
+                pass
+
+    assert await count_users(database) == 0
+
+
+async def test_a_connection_that_is_lost_is_replaced(database: Database) -> None:
+    with pytest.raises(StoreUnavailable):
+        async with database.connection() as connection:
+            await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    assert await count_users(database) == 0
+
+
+async def test_a_connection_that_is_lost_in_a_transaction_leaves_nothing(
+    database: Database,
+) -> None:
+    with pytest.raises(StoreUnavailable):
+        async with database.transaction() as connection:
+            await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    assert await count_users(database) == 0
+
+
+async def test_the_outcome_of_a_commit_that_was_not_answered_is_unknown(
+    database: Database,
+) -> None:
+    with pytest.raises(OutcomeUnknown):
+        async with database.transaction() as connection:
+            pid = connection.get_server_pid()
+            async with database.connection() as other:
+                await other.execute("SELECT pg_terminate_backend($1, 1000)", pid)
+
+
+async def test_a_constraint_that_is_checked_at_commit_keeps_its_name(
+    database: Database,
+) -> None:
+    async with database.connection() as connection:
+        await connection.execute(
+            "ALTER TABLE tasks ALTER CONSTRAINT tasks_assignee_fkey"
+            " DEFERRABLE INITIALLY DEFERRED"
+        )
+    await insert_users(database, 1)
+
+    with pytest.raises(UserNotFound):
+        async with database.transaction() as connection:
+            await connection.execute(
+                "INSERT INTO projects VALUES"
+                " (1, 'p', NULL, 1, 'active', false, now(), now(), 1)"
+            )
+            await connection.execute(
+                "INSERT INTO tasks (id, project_id, title, status, priority,"
+                " created_by, assigned_to, created_at, updated_at, version) VALUES"
+                " (1, 1, 't', 'pending', 'low', 1, 99, now(), now(), 1)"
+            )
+
+
+async def test_a_server_that_is_not_there_is_unavailable() -> None:
+    with pytest.raises(StoreUnavailable):
+        await Database.open("postgresql://nobody@127.0.0.1:1/none", timeout_seconds=1)
+
+
+async def test_a_database_that_was_never_made_is_not_called_an_outage(
+    database_url: str,
+) -> None:
+    with pytest.raises(asyncpg.InvalidCatalogNameError):
+        await Database.open(re.sub(r"/\w+(?=\?|$)", "/never_made", database_url))
+
+
+async def test_closing_waits_no_longer_than_its_limit(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = await Database.open(database_url)
+    async with database._pool.acquire():
+        monkeypatch.setattr(asyncio, "wait_for", _out_of_time)
+
+        await database.close()
+
+        monkeypatch.undo()
+        with pytest.raises(StoreUnavailable):
+            async with database.connection():
+                pass
+
+
+async def _out_of_time(waiting: "asyncio.Future[None]", seconds: float) -> None:
+    waiting.close()  # type: ignore[attr-defined]  # a coroutine: nobody awaits it
+    raise TimeoutError
+
+
+def violation(constraint: str) -> asyncpg.IntegrityConstraintViolationError:
+    error = asyncpg.UniqueViolationError("refused")
+    error.constraint_name = constraint
+    return error
+
+
+@pytest.mark.parametrize(
+    ("constraint", "expected"),
+    [
+        ("users_email_key", EmailTaken),
+        ("users_username_key", UsernameTaken),
+        ("idempotency_keys_pkey", KeyAlreadyUsed),
+        ("tasks_assignee_fkey", UserNotFound),
+        ("projects_owner_fkey", UserNotFound),
+        ("members_user_fkey", UserNotFound),
+    ],
+)
+def test_a_constraint_has_a_name_that_callers_know(
+    constraint: str, expected: type[Exception]
+) -> None:
+    assert isinstance(translated(violation(constraint)), expected)
+
+
+@pytest.mark.parametrize("constraint", ["tasks_title_length", ""])
+def test_a_constraint_that_nobody_should_meet_is_a_defect(constraint: str) -> None:
+    error = violation(constraint)
+
+    assert translated(error) is error
+
+
+async def test_every_constraint_that_has_a_name_is_there(database: Database) -> None:
+    async with database.connection() as connection:
+        rows = await connection.fetch(
+            "SELECT conname AS name FROM pg_constraint"
+            " UNION SELECT indexname FROM pg_indexes"
+        )
+
+    assert set(_CONSTRAINTS) <= {row["name"] for row in rows}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(),
+        TimeoutError(),
+        asyncpg.InterfaceError("connection is closed"),
+        asyncpg.ConnectionDoesNotExistError(),
+        asyncpg.AdminShutdownError(),
+        asyncpg.CannotConnectNowError(),
+        asyncpg.QueryCanceledError(),
+        asyncpg.TooManyConnectionsError(),
+        asyncpg.DiskFullError(),
+        asyncpg.DeadlockDetectedError(),
+        asyncpg.SerializationError(),
+        asyncpg.LockNotAvailableError(),
+        asyncpg.ReadOnlySQLTransactionError(),
+    ],
+)
+def test_a_database_in_trouble_is_unavailable(error: Exception) -> None:
+    assert isinstance(translated(error), StoreUnavailable)
+
+
+@pytest.mark.parametrize("error", [asyncpg.UndefinedTableError(), ValueError()])
+def test_a_defect_is_seen_as_one(error: Exception) -> None:
+    assert translated(error) is error
