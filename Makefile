@@ -70,7 +70,7 @@ chaos: .venv/dev ## kill the server, PostgreSQL and Valkey, ROUNDS times each
 	@BOARDCAST_CHAOS_ROUNDS=$(ROUNDS) $(BIN)/pytest --timeout=900 tests/e2e/test_kill.py
 
 bench: .venv/dev ## measure, each number beside its goal
-	@exec $(BIN)/python loadtests/bench.py
+	@exec $(BIN)/python -m loadtests.bench
 
 production: .venv/run ## start as in production: settings from the environment, all of them
 	@BOARDCAST_ENV=production exec $(BIN)/boardcast serve

@@ -179,18 +179,21 @@ def _lock(connection: Any) -> None:
 def _named_errors() -> Iterator[None]:
     try:
         yield
-    except pg8000.dbapi.InterfaceError as error:
-        raise MigrationFailed(f"the database does not answer: {error}") from error
-    except OSError as error:
-        raise MigrationFailed(f"the database does not answer: {error}") from error
-    except pg8000.dbapi.DatabaseError as error:
-        raise MigrationFailed(f"the database refused: {_reason(error)}") from error
+    except (OSError, pg8000.dbapi.Error) as error:
+        refusal = _refusal(error)
+        if refusal is None:
+            raise MigrationFailed(f"the database does not answer: {error}") from error
+        raise MigrationFailed(f"the database refused: {refusal}") from error
 
 
-def _reason(error: Exception) -> str:
+def _refusal(error: BaseException | None) -> str | None:
+    # When the server refuses a connection and hangs up, pg8000 raises what went wrong
+    # as it said goodbye; the reason is what it was handling then.
+    while error is not None and not isinstance(error, pg8000.dbapi.DatabaseError):
+        error = error.__context__
+    fields = error.args[0] if error is not None and error.args else None
     # PostgreSQL's fields by their letters: M is the message.
-    fields = error.args[0] if error.args else ""
-    return str(fields.get("M", fields) if isinstance(fields, dict) else fields)
+    return str(fields.get("M")) if isinstance(fields, dict) else None
 
 
 def _arguments(url: str) -> dict[str, Any]:

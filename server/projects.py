@@ -62,6 +62,7 @@ async def get_project(request: web.Request) -> web.StreamResponse:
 async def update_project(request: web.Request) -> web.StreamResponse:
     """Change the fields that the body names; an owner_id hands the project over."""
     actor = await _actor_of(request)
+    _visible(request, actor)  # strangers learn nothing from what follows
     fields = request[keys.BODY]
     await request.app[keys.PEOPLE].require(fields.get("owner_id"), "/owner_id")
 
@@ -85,8 +86,7 @@ async def delete_project(request: web.Request) -> web.StreamResponse:
 async def list_members(request: web.Request) -> web.StreamResponse:
     """Answer with all members of a project; the owner stands in the project."""
     actor = await _actor_of(request)
-    if actor.state.visible_project(caller_of(request)) is None:
-        raise ProjectNotFound
+    _visible(request, actor)
     members = [member for _, member in sorted(actor.state.members.items())]
     body = encode_list(
         "members",
@@ -102,6 +102,7 @@ async def list_members(request: web.Request) -> web.StreamResponse:
 async def put_member(request: web.Request) -> web.StreamResponse:
     """Add a member, or change the role of one."""
     actor = await _actor_of(request)
+    _visible(request, actor)
     user_id = UserId(request[keys.PATH_IDS]["user_id"])
     await request.app[keys.PEOPLE].require(user_id, "/user_id")
 
@@ -132,10 +133,15 @@ async def _actor_of(request: web.Request) -> ProjectActor:
 
 
 def _show(request: web.Request, actor: ProjectActor) -> web.Response:
+    project = _visible(request, actor)
+    return answer(request, encode_project(project), project.version)
+
+
+def _visible(request: web.Request, actor: ProjectActor) -> Project:
     project = actor.state.visible_project(caller_of(request))
     if project is None:
         raise ProjectNotFound
-    return answer(request, encode_project(project), project.version)
+    return project
 
 
 def _project_after(events: tuple[Event, ...]) -> Project:

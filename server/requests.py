@@ -19,6 +19,7 @@ from sql.store import Remembered
 
 _ENTITY_TAG = re.compile(r'(W/)?"([^"]*)"')
 _KEY = re.compile(r'"?([\x21\x23-\x5b\x5d-\x7e]{1,255})"?')
+_VERSION = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _IN_FLIGHT: web.AppKey[set[tuple[UserId, str]]] = web.AppKey("keys_in_flight")
 
 
@@ -193,4 +194,4 @@ def _if_match(request: web.Request) -> tuple[int, ...] | None:
     if named is None or named.strip() == "*":
         return None
     strong = [tag for weak, tag in _ENTITY_TAG.findall(named) if not weak]
-    return tuple(int(tag) for tag in strong if tag.isascii() and tag.isdigit())
+    return tuple(int(tag) for tag in strong if _VERSION.fullmatch(tag))

@@ -84,6 +84,7 @@ async def delete_task(request: web.Request) -> web.StreamResponse:
 async def _update(request: web.Request, fields: dict[str, object]) -> web.Response:
     task_id = task_id_of(request)
     actor = await _actor_of(request, task_id)
+    _visible(request, actor, task_id)  # strangers learn nothing from what follows
     await request.app[keys.PEOPLE].require(
         fields.get("assigned_to", UNSET), "/assigned_to"
     )
@@ -108,10 +109,15 @@ async def _actor_of(request: web.Request, task_id: TaskId) -> ProjectActor:
 
 
 def _show(request: web.Request, actor: ProjectActor, task_id: TaskId) -> web.Response:
+    task = _visible(request, actor, task_id)
+    return answer(request, encode_task(task), task.version)
+
+
+def _visible(request: web.Request, actor: ProjectActor, task_id: TaskId) -> Task:
     task = actor.state.visible_task(caller_of(request), task_id)
     if task is None:
         raise TaskNotFound
-    return answer(request, encode_task(task), task.version)
+    return task
 
 
 def _task_of(event: Event) -> Task:

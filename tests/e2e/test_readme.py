@@ -90,7 +90,7 @@ def test_the_events_of_the_readme_are_those_of_the_domain():
 
 
 def settings_table() -> str:
-    """Write the README's table of settings; `python tests/e2e/test_readme.py` too."""
+    """Write the README's table of settings, as `python -m tests.e2e.test_readme` does."""
     rows = ["| variable | default | is |", "|---|---|---|"]
     for item in fields(Config):
         text = item.metadata["help"].replace("|", "\\|")

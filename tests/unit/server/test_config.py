@@ -178,7 +178,7 @@ def test_production_names_what_is_missing(name: str):
 @pytest.mark.parametrize(
     "weak",
     [
-        "short",
+        "s3cr3t",
         "a" * 64,
         "abab" * 10,
         "change-me-change-me-change-me-0123456789",
