@@ -70,7 +70,7 @@ class _Plan:
         committed = Committed(events=events, version=self.draft.version)
         self.answers.append((envelope, committed))
         if (key := envelope.command.key) is not None and events:
-            self.receipts.append(Receipt(key=key, version=events[-1].version))
+            self.receipts.append(Receipt(key=key, version=_answer(events).version))
 
     def answer(self) -> None:
         for envelope, answer in self.answers:
@@ -278,6 +278,12 @@ class ProjectActor:
             entry = Entry(event=self._around.codec.decode(body), body=body)
             if entry.event.version > self.state.version:
                 self._committed(_Plan(Draft(self.state), entries=[entry]))
+
+
+def _answer(events: tuple[Event, ...]) -> Event:
+    """Say which event shows the result: a handover ends with a member's."""
+    of_project = [event for event in events if isinstance(event, ProjectEvent)]
+    return (of_project or events)[-1]
 
 
 def _others(state: ProjectState, event: Event) -> frozenset[UserId]:

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from actors.domain.errors import Unavailable
+from actors.domain.errors import StoreUnavailable, Unavailable
 from actors.hub import Hub
 from actors.journal import Journal
 from actors.project import Surroundings
@@ -28,7 +28,7 @@ from server.lists import Lists
 from server.logs import AccessLog
 from server.metrics import Metrics
 from server.middlewares import Endpoint, stack
-from server.migrate import pending
+from server.migrate import MigrationFailed, pending
 from server.passwords import Passwords
 from server.people import People
 from server.representations import EventCodec
@@ -128,7 +128,10 @@ def _question(store: Store, url: str) -> Callable[[], Awaitable[bool]]:
         nonlocal is_migrated
         await store.ping()
         if not is_migrated:
-            is_migrated = not await asyncio.to_thread(pending, url)
+            try:
+                is_migrated = not await asyncio.to_thread(pending, url)
+            except MigrationFailed as error:
+                raise StoreUnavailable from error
         return is_migrated
 
     return ask

@@ -22,7 +22,7 @@ _CSP = (
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-_TYPES: Mapping[str, str] = {
+ASSETS: Mapping[str, str] = {
     "init.js": "text/javascript; charset=utf-8",
     "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
     "swagger-ui.css": "text/css; charset=utf-8",
@@ -63,9 +63,9 @@ async def get_page(request: web.Request) -> web.Response:
 async def get_asset(request: web.Request) -> web.Response:
     """Answer `GET /docs/{name}`; only the files that the page needs are there."""
     name = request.match_info["name"]
-    if name not in _TYPES:
+    if name not in ASSETS:
         raise not_found()
-    return _serve(request, _asset(name, _TYPES[name]), {})
+    return _serve(request, _asset(name, ASSETS[name]), {})
 
 
 @cache

@@ -207,10 +207,10 @@ def _problem(error: Exception) -> Problem | None:
 def _framework_answer(request: web.Request, error: web.HTTPException) -> web.Response:
     """Give aiohttp's refusals our form, and OPTIONS an answer; let redirects pass."""
     if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = sorted({*error.allowed_methods, hdrs.METH_OPTIONS})
+        error.headers[hdrs.ALLOW] = ", ".join(allowed)
         if request.method == hdrs.METH_OPTIONS:
-            allowed = sorted({*error.allowed_methods, hdrs.METH_OPTIONS})
-            return web.Response(status=204, headers={"Allow": ", ".join(allowed)})
-        return problem_response(request, from_http(error))
+            return web.Response(status=204, headers={"Allow": error.headers["Allow"]})
     if error.status >= web.HTTPBadRequest.status_code:
         return problem_response(request, from_http(error))
     return web.Response(status=error.status, headers=error.headers, body=error.body)

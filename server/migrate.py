@@ -218,12 +218,21 @@ def _socket(host: str, port: int) -> socket.socket:
     # Not pg8000's own: its time limit would hold for each statement as well, and a
     # migration may take long.
     if host.startswith("/"):
-        connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connected.connect(f"{host}/.s.PGSQL.{port}")
+        connected = _unix_socket(f"{host}/.s.PGSQL.{port}")
     else:
         connected = socket.create_connection((host, port), _CONNECT_SECONDS)
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     connected.settimeout(None)
+    return connected
+
+
+def _unix_socket(path: str) -> socket.socket:
+    connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connected.connect(path)
+    except OSError:
+        connected.close()
+        raise
     return connected
 
 

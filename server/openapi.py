@@ -229,7 +229,8 @@ def _path(route: Route) -> Iterable[dict[str, Any]]:
         "maximum": LARGEST_ID,
     }
     for name in re.findall(r"{(\w+)}", route.path):
-        shape = identifier if name.endswith("_id") else _TEXT
+        choice = {**_TEXT, "enum": list(route.path_choices)}
+        shape = identifier if name.endswith("_id") else choice
         yield {"name": name, "in": "path", "required": True, "schema": shape}
 
 

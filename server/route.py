@@ -29,7 +29,8 @@ class Route:
 
     `actions` are what the handler has decided in the domain; Action.VISIT alone means
     that nobody has to be logged in. `problems` are the refusals that are its own:
-    those that every route shares are added to the document.
+    those that every route shares are added to the document. `path_choices` are the
+    values of a variable step of the path that is no id.
     """
 
     method: str
@@ -45,6 +46,7 @@ class Route:
     example: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[int, ...] = ()
     request_headers: tuple[str, ...] = ()
+    path_choices: tuple[str, ...] = ()
     upgrades: bool = False
 
     @property

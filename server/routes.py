@@ -442,6 +442,7 @@ OPERATIONS = (
     Route(
         method="GET",
         path="/docs/{name}",
+        path_choices=tuple(docs.ASSETS),
         handler=docs.get_asset,
         actions=_VISIT,
         summary="Give a file that the page needs",

@@ -6,11 +6,14 @@ protocol, in its own form. This replaces that form, and nothing else.
 
 from http import HTTPStatus
 
+import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from server.middlewares import complete, identify
 from server.problems import Problem, from_status, internal_error, problem_response
+
+_logger = structlog.get_logger()
 
 
 class Runner(web.AppRunner):
@@ -40,7 +43,13 @@ class _Connection(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         request_id = identify(request)
-        super().handle_error(request, status, exc, message)  # it logs, and may raise
+        # A stack for every stray byte that arrives would bury the ones that matter.
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            _logger.error("http.failed", exc_info=exc)
+        else:
+            _logger.info("http.malformed", status=status, remote=request.remote)
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer is under way: no other can follow")
         response = problem_response(request, _problem(status))
         complete(response, request_id)
         response.force_close()

@@ -152,8 +152,14 @@ def _check_origin(request: web.Request) -> None:
     origin = request.headers.get("Origin")
     if origin is None or origin in request.app[keys.CONFIG].cors_origins:
         return
-    if urlsplit(origin).netloc != request.host:
+    if _host(origin) != request.host:
         raise Problem(403, "origin_refused", "Pages of this origin may not connect.")
+
+
+def _host(origin: str) -> str | None:
+    with suppress(ValueError):
+        return urlsplit(origin).netloc
+    return None
 
 
 async def _identify(

@@ -35,7 +35,7 @@ _numbers = itertools.count()
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
     """An empty data directory that root's PostgreSQL, which is not root, gets to."""
-    with _directory() as directory:
+    with _directory(_memory()) as directory:
         yield directory
 
 

@@ -22,6 +22,7 @@ from server.app import Urls, create_app
 from server.config import Config
 from server.passwords import Passwords
 from server.routes import ROUTES
+from server.runner import Runner
 from sql.accounts import NewUser
 from tests.factories import AT, make_batch, make_caller, make_command
 
@@ -228,7 +229,7 @@ async def running(
             replace(CONFIG, **settings),
             urls=Urls(database=database_url, redis=redis_url),
         )
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        runner = Runner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

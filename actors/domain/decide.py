@@ -258,9 +258,9 @@ def _put_member(state: ProjectState, command: PutMember) -> tuple[Event, ...]:
         created_at=old.created_at if old else command.at,
         version=state.version + 1,
     )
+    _match(command, old.version if old else 0)
     if old is None:
         return (MemberAdded(member=member, **stamp),)
-    _match(command, old.version)
     if old.role is command.role:
         return ()
     changes = _changes(old, {"role": command.role})

@@ -14,7 +14,7 @@ import aiohttp
 from tests.e2e.history import LONGEST_WAIT_SECONDS, History, Try, Watch, Write
 from tests.e2e.servers import Served
 
-_PASSWORD = "correct horse battery"  # noqa: S105  # of accounts made here
+_PASSWORD = "correct horse battery"  # of accounts made here
 _FINAL = (400, 401, 403, 404, 422)  # of which no try will make anything else
 _PAUSE_SECONDS = 0.02  # between tries of something that fails
 

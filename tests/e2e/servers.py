@@ -68,7 +68,7 @@ class Served:
         """Begin to start, in a session of its own: no terminal reaches it."""
         command = (sys.executable, "-m", "server", "serve", "--port", str(port))
         with self._out.open("wb") as out, self._log.open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: S603
+            self.process = subprocess.Popen(
                 (*command, "--data-dir", str(self.data_dir), *options),
                 cwd=ROOT,
                 env=self._environ,

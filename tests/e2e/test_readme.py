@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ def test_the_events_of_the_readme_are_those_of_the_domain():
 
 
 def settings_table() -> str:
-    """Write the README's table of settings, as `python -m tests.e2e.test_readme` does."""
+    """Write the README's table; `python -m tests.e2e.test_readme` prints it."""
     rows = ["| variable | default | is |", "|---|---|---|"]
     for item in fields(Config):
         text = item.metadata["help"].replace("|", "\\|")
@@ -176,7 +176,7 @@ async def _shell(script: str, directory: Path) -> AsyncIterator[asyncio.StreamRe
     try:
         yield process.stdout
     finally:
-        if process.returncode is None:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         await asyncio.wait_for(process.communicate(), _WAIT_SECONDS)
 

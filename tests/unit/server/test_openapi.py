@@ -151,3 +151,12 @@ def test_a_log_in_names_one_of_two():
     login = DOCUMENT["components"]["schemas"]["Login"]
 
     assert login["oneOf"] == [{"required": ["email"]}, {"required": ["username"]}]
+
+
+def test_a_step_of_a_path_is_an_id_or_one_of_a_few_words():
+    for row in ROUTES:
+        for parameter in DOCUMENT["paths"][row.path][row.method.lower()]["parameters"]:
+            if parameter["in"] != "path":
+                continue
+            shape = parameter["schema"]
+            assert shape.get("format") == "int64" or shape["enum"], row.path

@@ -1,22 +1,29 @@
 import asyncio
 import json
-import logging
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
 from small_app import route, small_app
+from structlog.testing import capture_logs
 
 from server.runner import Runner
 
 
-@pytest.fixture
-async def port() -> AsyncIterator[int]:
-    runner = Runner(small_app(route()), access_log=None)
+@asynccontextmanager
+async def serving(app: web.Application) -> AsyncIterator[int]:
+    runner = Runner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     yield runner.addresses[0][1]
     await runner.cleanup()
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    async with serving(small_app(route())) as number:
+        yield number
 
 
 async def send(port: int, request: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -39,19 +46,51 @@ async def send(port: int, request: bytes) -> tuple[int, dict[str, str], bytes]:
         b"POST /things HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
     ],
 )
-async def test_what_is_no_http_is_refused_by_a_problem(
-    port: int, request_bytes: bytes, caplog: pytest.LogCaptureFixture
-):
-    caplog.set_level(logging.CRITICAL, "aiohttp.server")
+async def test_what_is_no_http_is_refused_by_a_problem(port: int, request_bytes: bytes):
+    with capture_logs() as entries:
+        status, headers, body = await send(port, request_bytes)
 
-    status, headers, body = await send(port, request_bytes)
-
+    assert [entry["event"] for entry in entries] == ["http.malformed"]
     assert 400 <= status < 500
     assert headers["Content-Type"] == "application/problem+json"
     assert headers["X-Content-Type-Options"] == "nosniff"
     problem = json.loads(body)
     assert problem["status"] == status
     assert problem["request_id"] == headers["X-Request-ID"]
+
+
+async def test_what_fails_before_the_middlewares_shows_nothing_of_itself(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    async def broken(app: web.Application, request: web.Request) -> web.Response:
+        raise ValueError("secret table name")
+
+    monkeypatch.setattr(web.Application, "_handle", broken)
+    request = b"GET /things HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    with capture_logs() as entries:
+        async with serving(small_app(route())) as port:
+            status, _, body = await send(port, request)
+
+    assert (status, json.loads(body)["code"]) == (500, "internal_error")
+    assert b"secret" not in body
+    assert [entry["event"] for entry in entries] == ["http.failed"]
+
+
+async def test_no_second_answer_follows_one_that_has_begun():
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "100"})
+        await response.prepare(request)
+        await response.write(b"begun")
+        raise ValueError("boom")
+
+    request = b"GET /things HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    with capture_logs():
+        async with serving(small_app(route(handler))) as port:
+            status, _, body = await send(port, request)
+
+    assert (status, body) == (200, b"begun")
 
 
 async def test_what_is_http_is_answered(port: int):

@@ -1,0 +1,236 @@
+"""Pull the plug under load: nothing that was acknowledged is lost, nothing is doubled.
+
+`BOARDCAST_CHAOS_ROUNDS` is the number of rounds for each fault; a round's seed is in
+the name of its test, and `BOARDCAST_CHAOS_SEED` repeats it. A seed gives the same
+clients and the same moment, counted in acknowledged writes; the rest is up to the
+machine.
+"""
+
+import asyncio
+import json
+import os
+import random
+import secrets
+import signal
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+
+from actors.domain.model import ProjectId
+from server.embedded import attach_or_start
+from server.processes import send
+from server.representations import encode_task
+from sql.database import Database
+from sql.store import Store
+from tests.e2e.clients import Api
+from tests.e2e.crowd import Crowd
+from tests.e2e.history import Entry, History, Log, problems_of
+from tests.e2e.servers import Served, scratch_server, until
+
+_ROUNDS = int(os.environ.get("BOARDCAST_CHAOS_ROUNDS", "1"))
+_SEED = int(os.environ.get("BOARDCAST_CHAOS_SEED") or secrets.randbelow(10**9))
+_WRITES_BEFORE = (200, 500)
+_WRITES_AFTER = 200
+_RECOVERY_SECONDS = 10.0
+
+_EVENTS = """
+    SELECT project_id, version, body::text AS text FROM project_events
+    ORDER BY project_id, version
+"""
+_HEADS = "SELECT project_id, version FROM project_heads"
+_KEYS = "SELECT key, project_id, version FROM idempotency_keys"
+_BACKENDS = """
+    SELECT pid FROM pg_stat_activity
+    WHERE application_name = 'boardcast' ORDER BY query_start DESC
+"""
+
+pytestmark = pytest.mark.timeout(90)
+# The scope makes a round of each fault in turn: who dies again soon after its start
+# is started again after a pause, which grows.
+rounds = pytest.mark.parametrize("seed", range(_SEED, _SEED + _ROUNDS), scope="module")
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    """One data directory for all rounds: each also checks the logs of the earlier."""
+    quiet = {"BOARDCAST_ACCESS_LOG": "off", "BOARDCAST_LOG_LEVEL": "warning"}
+    with scratch_server(quiet) as server:
+        yield server
+        assert server.stop() == 0
+        __import__("pathlib").Path("/tmp/served.log").write_text(server.log)
+        assert server.left() == []
+
+
+@rounds
+async def test_killing_the_server_loses_no_write(served: Served, seed: int):
+    async with _round(served, "server", seed):
+        served.kill()
+        await served.start(port=served.port)
+
+
+@rounds
+async def test_killing_postgres_loses_no_write(served: Served, seed: int):
+    async with _round(served, "postgres", seed) as history:
+        killed = served.postmaster()
+        send(killed, signal.SIGKILL)
+        await until(lambda: _postmaster(served) not in {None, killed}, "a new one")
+
+    assert _answers_of_failures(history) <= {(503, "application/problem+json")}
+
+
+@rounds
+async def test_killing_a_backend_loses_no_write(served: Served, seed: int):
+    async with _round(served, "backend", seed) as history:
+        async with _connection(served) as connection:
+            backends = await connection.fetch(_BACKENDS)
+        # PostgreSQL takes the loss of one for a crash of all, and starts anew.
+        send(backends[0]["pid"], signal.SIGKILL)
+        await until(lambda: not _is_one_alive(backends), "all of them end")
+
+    assert _answers_of_failures(history) <= {(503, "application/problem+json")}
+
+
+@rounds
+async def test_killing_valkey_fails_no_request(served: Served, seed: int):
+    async with _round(served, "valkey", seed) as history:
+        killed = served.valkey()
+        send(killed, signal.SIGKILL)
+        await until(lambda: _valkey(served) not in {None, killed}, "a new one")
+
+    assert _answers_of_failures(history) == set()
+    assert all(watch.is_open for watch in history.watches)
+
+
+@asynccontextmanager
+async def _round(served: Served, fault: str, seed: int) -> AsyncIterator[History]:
+    """Have something done to a server under load, then hold it to its promises."""
+    if not served.is_running:
+        await served.start()
+    chance = random.Random(f"{fault} {seed}")  # noqa: S311
+    async with Crowd.gather(served, f"{fault}-{seed}", seed) as crowd:
+        history = crowd.history
+        await crowd.reach(chance.randint(*_WRITES_BEFORE))
+        # Anywhere between one commit and the next, not only where one has just ended.
+        await asyncio.sleep(chance.uniform(0, 0.02))
+        before, killed_at = history.acknowledged, time.monotonic()
+        yield history
+        await _is_well_again(crowd.owner)
+        seconds = time.monotonic() - killed_at
+        await crowd.reach(history.acknowledged + _WRITES_AFTER)
+        await crowd.finish()
+        print(  # noqa: T201
+            f"{fault}, seed {seed}: {before} writes before, well after {seconds:.1f} s,"
+            f" {history.acknowledged} writes in the end"
+        )
+        log = await _log_of(served)
+        await _compare(served, crowd, log)
+    assert problems_of(history, log) == []
+
+
+async def _is_well_again(api: Api) -> None:
+    deadline = time.monotonic() + _RECOVERY_SECONDS
+    while (await api.look("/health"))[1]["status"] != "ok":
+        assert time.monotonic() < deadline, "it does not get well"
+        await asyncio.sleep(0.02)
+
+
+def _answers_of_failures(history: History) -> set[tuple[int | None, str]]:
+    """How requests failed, but for repeats that came before the first was over."""
+    return {
+        (attempt.status, attempt.media_type)
+        for attempt in history.tries
+        if not attempt.is_done and attempt.code != "idempotency_key_in_flight"
+    }
+
+
+def _postmaster(served: Served) -> int | None:
+    try:
+        return served.postmaster()
+    except (FileNotFoundError, ValueError):
+        return None  # it is not there, or not written yet
+
+
+def _valkey(served: Served) -> int | None:
+    try:
+        return served.valkey()
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _is_one_alive(backends: Iterable[Mapping[str, int]]) -> bool:
+    for backend in backends:
+        try:
+            os.kill(backend["pid"], 0)
+        except ProcessLookupError:
+            continue
+        return True
+    return False
+
+
+@asynccontextmanager
+async def _connection(served: Served) -> AsyncIterator[Any]:
+    async with attach_or_start(served.data_dir, purpose="test") as url:
+        connection = await asyncpg.connect(url)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+
+async def _log_of(served: Served) -> Log:
+    async with (
+        _connection(served) as connection,
+        connection.transaction(isolation="repeatable_read"),
+    ):
+        entries = await connection.fetch(_EVENTS)
+        heads = await connection.fetch(_HEADS)
+        keys = await connection.fetch(_KEYS)
+    return Log(
+        entries=[Entry(**row) for row in entries],
+        heads={row["project_id"]: row["version"] for row in heads},
+        keys={row["key"]: (row["project_id"], row["version"]) for row in keys},
+    )
+
+
+async def _compare(served: Served, crowd: Crowd, log: Log) -> None:
+    """Hold memory, lists and tables to the log."""
+    async with attach_or_start(served.data_dir, purpose="test") as url:
+        database = await Database.open(url, size=2)
+        try:
+            for project_id in crowd.projects:
+                state = await Store(database).load(ProjectId(project_id))
+                assert state is not None
+                assert state.version == log.heads[project_id]
+                tables = [
+                    json.loads(encode_task(task)) for task in state.tasks.values()
+                ]
+                assert {task["id"]: task for task in tables} == log.tasks(project_id)
+                await _compare_rest(crowd.owner, project_id, log)
+        finally:
+            await database.close()
+
+
+async def _compare_rest(api: Api, project_id: int, log: Log) -> None:
+    wanted = log.tasks(project_id)
+    assert await _listed(api, project_id) == wanted
+    for task_id in {e.event["task"]["id"] for e in log.of_tasks(project_id)}:
+        status, shown = await api.look(f"/tasks/{task_id}")
+        if task_id in wanted:
+            assert (status, shown) == (200, wanted[task_id])
+        else:
+            assert status == 404, shown
+
+
+async def _listed(api: Api, project_id: int) -> dict[int, Mapping[str, Any]]:
+    found: dict[int, Mapping[str, Any]] = {}
+    path = f"/tasks?project_id={project_id}&limit=100"
+    cursor: str | None = ""
+    while cursor is not None:
+        page = await api.call("GET", f"{path}&cursor={cursor}" if cursor else path)
+        found |= {task["id"]: task for task in page["tasks"]}
+        cursor = page["next_cursor"]
+    return found
