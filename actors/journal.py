@@ -6,15 +6,17 @@ transaction in flight; a project always uses the same lane.
 """
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 
 import structlog
 
 from actors.domain.errors import ActorStopped, OutcomeUnknown, StoreUnavailable
 from actors.domain.events import Batch
-from actors.ports import Store
+from actors.ports import Meter, NoMeter, Store
 
 _log = structlog.get_logger()
 
@@ -42,7 +44,6 @@ class Journal:
     """The only way of actors to the database.
 
     Waiting batches are bounded by the number of actors: each has one at most.
-    `observe` is told the number of batches and events of each transaction.
     """
 
     def __init__(
@@ -51,18 +52,20 @@ class Journal:
         *,
         lanes: int = 1,
         entries_limit: int = _FLUSH_ENTRIES,
-        observe: Callable[[int, int], None] = lambda batches, events: None,
+        meter: Meter | None = None,
     ):
         self._store = store
         self._entries_limit = entries_limit
-        self._observe = observe
+        self._meter = meter or NoMeter()
         self._lanes = [_Lane() for _ in range(lanes)]
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to commit; `close` ends it."""
         self._tasks = [
-            asyncio.create_task(self._run(lane), name=f"journal-{number}")
+            asyncio.create_task(
+                self._run(lane), name=f"journal-{number}", context=Context()
+            )
             for number, lane in enumerate(self._lanes)
         ]
 
@@ -98,6 +101,7 @@ class Journal:
                     _fail(done, OutcomeUnknown())
 
     async def _flush(self, taken: Sequence[tuple[Batch, asyncio.Future[bool]]]) -> None:
+        started = time.perf_counter()
         batches = [batch for batch, _ in taken]
         try:
             matched = await self._store.append(batches)
@@ -107,7 +111,8 @@ class Journal:
         except Exception as error:  # noqa: BLE001  # the actor concerned gets it
             await self._flush_apart(taken, error)
         else:
-            self._observe(len(batches), sum(len(b.entries) for b in batches))
+            events = sum(len(batch.entries) for batch in batches)
+            self._meter.committed(events, time.perf_counter() - started)
             for batch, done in taken:
                 if not done.done():
                     done.set_result(batch.project_id in matched)

@@ -89,3 +89,32 @@ class Feed(Protocol):
     def publish(self, audience: Audience, entries: Sequence[Entry]) -> None:
         """Take note. Must not wait and must not raise: it runs after the commit."""
         ...
+
+
+class Meter(Protocol):
+    """Whoever counts; as cheap as an addition, and it never raises."""
+
+    def committed(self, events: int, seconds: float) -> None:
+        """Count a transaction, the events in it, and how long it took."""
+        ...
+
+    def conflicted(self) -> None:
+        """Count a batch that another node was faster than."""
+        ...
+
+    def failed(self) -> None:
+        """Count an actor that stopped for something unexpected."""
+        ...
+
+
+class NoMeter:
+    """Counts nothing."""
+
+    def committed(self, events: int, seconds: float) -> None:
+        """Ignore it."""
+
+    def conflicted(self) -> None:
+        """Ignore it."""
+
+    def failed(self) -> None:
+        """Ignore it."""

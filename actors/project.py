@@ -9,6 +9,7 @@ did before.
 
 import asyncio
 from collections.abc import Collection, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 
 import structlog
@@ -34,7 +35,7 @@ from actors.domain.model import ProjectId, UserId
 from actors.domain.permissions import parties
 from actors.domain.state import Draft, ProjectState
 from actors.journal import Journal
-from actors.ports import Audience, Codec, Feed, Store
+from actors.ports import Audience, Codec, Feed, Meter, NoMeter, Store
 
 _log = structlog.get_logger()
 
@@ -88,6 +89,7 @@ class Surroundings:
     journal: Journal
     codec: Codec
     feeds: tuple[Feed, ...] = ()
+    meter: Meter = field(default_factory=NoMeter)
     mailbox_size: int = 1024
     batch_limit: int = 256
 
@@ -115,7 +117,10 @@ class ProjectActor:
 
     def start(self) -> asyncio.Task[None]:
         """Begin to work; the task ends when the actor stops, with its error if any."""
-        self._task = asyncio.create_task(self._run(), name=f"project-{self.project_id}")
+        # A context of its own: it outlives the request that happened to start it.
+        self._task = asyncio.create_task(
+            self._run(), name=f"project-{self.project_id}", context=Context()
+        )
         return self._task
 
     async def stop(self, *, timeout_seconds: float = 5.0) -> None:
@@ -183,6 +188,7 @@ class ProjectActor:
             if is_next:
                 self._committed(plan)
                 return
+            self._around.meter.conflicted()
             _log.info("project.stale", id=self.project_id, version=self.state.version)
             await self._catch_up()
         await self._turn_exclusively(envelopes)

@@ -186,6 +186,7 @@ class Registry:
             return
         failures = self._failures.setdefault(actor.project_id, _Failures())
         failures.count += 1
+        self._around.meter.failed()
         pause = min(_BACKOFF_SECONDS * 2**failures.count, _BACKOFF_LIMIT_SECONDS)
         failures.until = self._clock() + pause
         _log.error(

@@ -20,6 +20,7 @@ from server.demo import Demo
 from server.embedded import attach_or_start
 from server.mistakes import Mistake
 from server.registration import create_account
+from server.runner import Runner
 from server.schemas import Register
 
 _NO_REDIS = "redis://localhost:1"  # nothing here asks it
@@ -124,7 +125,7 @@ async def _application(config: Config, purpose: str) -> AsyncIterator[web.Applic
                 raise Mistake("the database is not migrated: run `boardcast migrate`")
             await asyncio.to_thread(migrations.migrate, url)
         urls = Urls(database=url, redis=config.redis_url or _NO_REDIS)
-        runner = web.AppRunner(create_app(config, urls=urls), access_log=None)
+        runner = Runner(create_app(config, urls=urls), access_log=None)
         try:
             await runner.setup()
             yield runner.app

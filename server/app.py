@@ -113,6 +113,9 @@ def _stores(urls: Urls) -> CleanupContext:
             ask_database=_question(store, urls.database),
             ask_redis=app[keys.REDIS].ping,
         )
+        metrics = app[keys.METRICS]
+        metrics.sample("database_connections", "Open.", lambda: database.size)
+        metrics.sample("database_connections_idle", "Unused.", lambda: database.idle)
         yield
         await app[keys.REDIS].aclose()
         await database.close()
@@ -145,13 +148,14 @@ async def _actors(app: web.Application) -> AsyncIterator[None]:
         store,
         lanes=config.journal_lanes,
         entries_limit=limit,
-        observe=_observer(metrics),
+        meter=metrics,
     )
     around = Surroundings(
         store=store,
         journal=journal,
         codec=EventCodec(),
         feeds=(sights, hub),
+        meter=metrics,
         mailbox_size=config.mailbox_size,
         batch_limit=limit,
     )
@@ -161,18 +165,17 @@ async def _actors(app: web.Application) -> AsyncIterator[None]:
     app[keys.LISTS] = Lists(
         store, sights, Cursors(config.jwt_secret), count=_counter(metrics)
     )
+    metrics.sample("live_actors", "Projects in memory.", lambda: len(registry))
+    metrics.sample(
+        "mailbox_commands",
+        "Commands that wait for their actors.",
+        lambda: sum(actor.waiting for actor in registry),
+    )
+    metrics.sample("websockets", "Sockets of known users.", lambda: len(hub))
     journal.start()
     yield
     await registry.close()
     await journal.close()
-
-
-def _observer(metrics: Metrics) -> Callable[[int, int], None]:
-    def observe(batches: int, events: int) -> None:
-        metrics.commits.inc()
-        metrics.batch_events.observe(events)
-
-    return observe
 
 
 def _counter(metrics: Metrics) -> Callable[[str], None]:

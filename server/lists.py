@@ -189,7 +189,8 @@ class Lists:
 def _next_link(url: URL, cursor: str) -> str:
     query = {**url.query, "cursor": cursor}
     query.pop("offset", None)
-    return f'<{url.relative().with_query(query)}>; rel="next"'
+    address = URL(url.raw_path, encoded=True).with_query(query)
+    return f'<{address}>; rel="next"'
 
 
 def _user(value: int | str | None, caller: Caller) -> Any:

@@ -141,15 +141,26 @@ class Metrics:
         self.actor_failures = self._counter(
             "actor_failures", "Actors that stopped for something unexpected."
         )
-        self.events_sent = self._counter(
-            "websocket_events", "Events that were written to sockets."
-        )
         self.cache_requests = Counter(
             "boardcast_cache_requests",
             "Reads that asked a cache.",
             ("cache", "result"),
             registry=self.registry,
         )
+
+    def committed(self, events: int, seconds: float) -> None:
+        """Count a transaction, the events in it, and how long it took."""
+        self.commits.inc()
+        self.batch_events.observe(events)
+        self.commit_seconds.observe(seconds)
+
+    def conflicted(self) -> None:
+        """Count a batch that another node was faster than."""
+        self.conflicts.inc()
+
+    def failed(self) -> None:
+        """Count an actor that stopped for something unexpected."""
+        self.actor_failures.inc()
 
     def sample(self, name: str, documentation: str, read: Callable[[], float]) -> None:
         """Show what `read` gives as the gauge `boardcast_<name>`; it may not wait."""

@@ -111,9 +111,9 @@ class BodyReader:
 
 
 async def _received(request: web.Request) -> bytes:
-    if request.content.is_eof():  # all of it is here: no timer needed
-        return await request.read()
     try:
+        if request.content.is_eof():  # all of it is here: no timer needed
+            return await request.read()
         async with asyncio.timeout(_BODY_SECONDS):
             return await request.read()
     except TimeoutError:
@@ -123,6 +123,9 @@ async def _received(request: web.Request) -> bytes:
             "The body did not arrive in time.",
             headers={"Connection": "close"},
         ) from None
+    except web.RequestPayloadError:
+        sentence = "The body is not encoded as its headers say."
+        raise Problem(400, "malformed_body", sentence) from None
 
 
 def _decoded(body: bytes) -> Any:

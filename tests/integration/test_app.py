@@ -282,7 +282,7 @@ async def test_a_stopped_application_leaves_nothing_behind(
         await ada.post("/ws/tickets")
         assert len(app[keys.HUB]) == len(app[keys.SOCKETS]) == 1
 
-    assert listener.ws.closed
+    assert (await listener.closing())[0] == 1012
     assert own_tasks() == before
     assert len(app[keys.HUB]) == len(app[keys.SOCKETS]) == len(app[keys.REGISTRY]) == 0
     assert await connections(database_url) == 0
@@ -340,6 +340,7 @@ async def test_without_the_database_it_says_so(board: Board) -> None:
     task = await ada.task()
     listener = await ada.listen()
     path = f"/tasks/{task['id']}"
+    await ada.get(path)
 
     await cut(board)
     health = await board.nobody.get("/health")

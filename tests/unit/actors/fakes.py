@@ -8,8 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 
 from actors.domain.commands import Command, CreateProject
-from actors.domain.decide import decide
-from actors.domain.errors import DomainError, ProjectNotFound
+from actors.domain.errors import ProjectNotFound
 from actors.domain.events import Batch, Entry
 from actors.domain.model import Caller, ProjectId, TaskId, UserId
 from actors.domain.state import ProjectState

@@ -10,6 +10,7 @@ from actors.domain.errors import ActorStopped, OutcomeUnknown, StoreUnavailable
 from actors.domain.events import Batch
 from actors.domain.model import ProjectId
 from actors.journal import Journal
+from actors.ports import NoMeter
 from tests.factories import make_batch, make_command, make_new_state
 from tests.unit.actors.fakes import FakeStore, Node, ask_all, running_node, settle
 
@@ -234,9 +235,18 @@ async def test_who_left_is_not_told(journal: Journal, store: FakeStore) -> None:
     assert store.state(1).version == 2
 
 
-async def test_the_size_of_each_transaction_is_observed(store: FakeStore) -> None:
-    observed: list[tuple[int, int]] = []
-    journal = Journal(store, observe=lambda *sizes: observed.append(sizes))
+class CountingMeter(NoMeter):
+    def __init__(self) -> None:
+        self.events: list[int] = []
+
+    def committed(self, events: int, seconds: float) -> None:
+        assert seconds > 0
+        self.events.append(events)
+
+
+async def test_the_size_of_each_transaction_is_counted(store: FakeStore) -> None:
+    meter = CountingMeter()
+    journal = Journal(store, meter=meter)
     writes = [commit(journal, 1, tasks=3), commit(journal, 2)]
     await settle()
 
@@ -244,18 +254,18 @@ async def test_the_size_of_each_transaction_is_observed(store: FakeStore) -> Non
     await asyncio.gather(*writes)
     await journal.close()
 
-    assert observed == [(2, 4)]
+    assert meter.events == [4]
 
 
-async def test_what_was_refused_is_not_observed(store: FakeStore) -> None:
-    observed: list[tuple[int, int]] = []
+async def test_what_was_refused_is_not_counted(store: FakeStore) -> None:
+    meter = CountingMeter()
     store.refuse = refuse_project(1)
-    journal = Journal(store, observe=lambda *sizes: observed.append(sizes))
+    journal = Journal(store, meter=meter)
     journal.start()
 
     with pytest.raises(Poison):
         await journal.commit(make_write(1))
 
-    assert observed == []
+    assert meter.events == []
     assert store.state(ProjectId(1)).version == 1
     await journal.close()

@@ -83,7 +83,7 @@ def test_who_is_both_member_and_party_hears_once(hub: Hub) -> None:
     ],
 )
 def test_roles_hear_of_projects_they_have_no_part_in(
-    hub: Hub, role: UserRole, is_inbox: bool, hears: bool  # noqa: FBT001  # a table
+    hub: Hub, role: UserRole, is_inbox: bool, hears: bool  # a table
 ) -> None:
     socket = attach(hub, CYD, role)
 

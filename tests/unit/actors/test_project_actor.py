@@ -518,7 +518,7 @@ async def test_a_database_that_is_away_leaves_memory_alone(node: Node) -> None:
 
 @pytest.mark.parametrize("is_lost_after_commit", [True, False])
 async def test_an_unknown_outcome_stops_the_actor_and_the_reload_tells(
-    node: Node, is_lost_after_commit: bool  # noqa: FBT001  # a parameter of the case
+    node: Node, is_lost_after_commit: bool  # a parameter of the case
 ) -> None:
     actor = await node.actor()
     errors = node.store.lost if is_lost_after_commit else node.store.errors

@@ -187,7 +187,7 @@ def test_only_visits_are_open_to_anyone() -> None:
     ],
 )
 def test_managers_see_all_projects_and_admins_all_inboxes_too(
-    role: UserRole, projects: bool, inboxes: bool  # noqa: FBT001  # a table's columns
+    role: UserRole, projects: bool, inboxes: bool  # a table's columns
 ) -> None:
     assert sees_everywhere(role, is_inbox=False) is projects
     assert sees_everywhere(role, is_inbox=True) is inboxes
