@@ -141,6 +141,19 @@ class ProjectActor:
         """
         return await self._mailbox.ask(command, timeout_seconds)
 
+    async def catch_up(self) -> None:
+        """Take what was committed elsewhere, in order, and publish it here too.
+
+        For the actor itself, and before it is started. Raises StoreUnavailable.
+        """
+        while True:
+            bodies = await self._around.store.events_since(
+                self.project_id, self.state.version, _CATCH_UP_EVENTS
+            )
+            self._take(bodies)
+            if len(bodies) < _CATCH_UP_EVENTS:
+                return
+
     def _idle_or_cancel(self) -> None:
         self._is_stopping = True
         if not self._is_working and self._task is not None:
@@ -190,7 +203,7 @@ class ProjectActor:
                 return
             self._around.meter.conflicted()
             _log.info("project.stale", id=self.project_id, version=self.state.version)
-            await self._catch_up()
+            await self.catch_up()
         await self._turn_exclusively(envelopes)
 
     async def _turn_apart(self, envelopes: list[Envelope], error: Exception) -> None:
@@ -268,16 +281,6 @@ class ProjectActor:
             if not isinstance(entry.event, TaskEvent):
                 members = frozenset(self.state.members)
         return published
-
-    async def _catch_up(self) -> None:
-        """Take what other nodes committed, in order, and publish it here too."""
-        while True:
-            bodies = await self._around.store.events_since(
-                self.project_id, self.state.version, _CATCH_UP_EVENTS
-            )
-            self._take(bodies)
-            if len(bodies) < _CATCH_UP_EVENTS:
-                return
 
     def _take(self, bodies: Sequence[bytes]) -> None:
         for body in bodies:

@@ -47,8 +47,14 @@ class _Slot:
 
 @dataclass(slots=True)
 class _Failures:
+    """How often an actor failed, and until when it is left alone.
+
+    `told` is the state that everybody was told of, where more may be committed.
+    """
+
     count: int = 0
     until: float = field(default=0.0)
+    told: ProjectState | None = None
 
 
 class Registry:
@@ -159,10 +165,30 @@ class Registry:
         self._slots.clear()
 
     async def _load(self, project_id: ProjectId) -> ProjectActor:
+        failures = self._failures.get(project_id)
+        if failures is not None and failures.told is not None:
+            return self._start(await self._resumed(failures, failures.told))
         state = await self._store.load(project_id)
         if state is None:
             raise ProjectNotFound
         return self._start(ProjectActor(state, self._around))
+
+    async def _resumed(self, failures: _Failures, told: ProjectState) -> ProjectActor:
+        """Go on after a commit of unknown outcome.
+
+        If it did happen nobody has been told of it: a fresh load would leave a gap in
+        what sockets see, so the log is read and published from there on.
+        """
+        failures.told = None
+        actor = ProjectActor(told, self._around)
+        try:
+            await actor.catch_up()
+        except StoreUnavailable:
+            failures.told = told
+            raise
+        if actor.state.project is None:
+            raise ProjectNotFound
+        return actor
 
     def _loaded(self, project_id: ProjectId, load: asyncio.Task[ProjectActor]) -> None:
         self._loads.pop(project_id, None)
@@ -189,6 +215,8 @@ class Registry:
         self._around.meter.failed()
         pause = min(_BACKOFF_SECONDS * 2**failures.count, _BACKOFF_LIMIT_SECONDS)
         failures.until = self._clock() + pause
+        if isinstance(error, OutcomeUnknown):
+            failures.told = actor.state
         _log.error(
             "project.failed",
             id=actor.project_id,

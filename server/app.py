@@ -193,7 +193,7 @@ def _counter(metrics: Metrics) -> Callable[[str], None]:
 
 async def _accounts(app: web.Application) -> AsyncIterator[None]:
     config, hub = app[keys.CONFIG], app[keys.HUB]
-    accounts = Accounts(app[keys.DATABASE])
+    accounts = Accounts(app[keys.DATABASE], on_created=app[keys.LISTS].account_made)
     tokens = Tokens(
         access_secret=config.jwt_secret,
         refresh_secret=config.jwt_refresh_secret,

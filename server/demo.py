@@ -283,8 +283,3 @@ def _caller(user: User) -> Caller:
 
 def _works(role: MemberRole | None) -> bool:
     return role in (MemberRole.MEMBER, MemberRole.MAINTAINER)
-
-
-def login() -> tuple[str, str]:
-    """Give the demo login that is printed: a user's name and password."""
-    return PEOPLE[-3].username, PASSWORD

@@ -19,7 +19,9 @@ from server.representations import encode, encode_list
 from server.sights import Sights, Stamp
 from sql.store import Page, ProjectFilter, Sight, Store, TaskFilter
 
-_KEPT_BYTES = 64 * 1024 * 1024
+_KEPT_BYTES = 64 * 1024 * 1024  # of bodies
+_KEPT_ANSWERS = 50_000  # what goes with a body is about 1 KB
+_KEPT_ADDRESS_LENGTH = 256
 _Key = tuple[int, str, str]
 
 
@@ -79,6 +81,10 @@ class Lists:
         self._bytes = 0
         self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
 
+    def account_made(self) -> None:
+        """Take note that there is a new account, and an inbox with it."""
+        self._sights.account_made()
+
     async def tasks(
         self, caller: Caller, query: Mapping[str, Any], url: URL
     ) -> ListAnswer:
@@ -112,7 +118,7 @@ class Lists:
             await self._sights.sight(caller)
             stamp = self._sights.stamp(caller)
         answer = await make()
-        if stamp is not None:
+        if stamp is not None and len(key[2]) <= _KEPT_ADDRESS_LENGTH:
             self._keep(key, _Kept(stamp, answer))
         return answer
 
@@ -120,7 +126,7 @@ class Lists:
         old = self._kept.pop(key, None)
         self._bytes += len(kept.answer.body) - (len(old.answer.body) if old else 0)
         self._kept[key] = kept
-        while self._bytes > self._limit_bytes:
+        while self._bytes > self._limit_bytes or len(self._kept) > _KEPT_ANSWERS:
             _, dropped = self._kept.popitem(last=False)
             self._bytes -= len(dropped.answer.body)
 

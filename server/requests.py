@@ -18,7 +18,7 @@ from server.problems import FieldError, Problem
 from sql.store import Remembered
 
 _ENTITY_TAG = re.compile(r'(W/)?"([^"]*)"')
-_KEY = re.compile(r'"?([\x21\x23-\x5b\x5d-\x7e]{1,255})"?')
+_KEY = re.compile(r'("?)([\x21\x23-\x5b\x5d-\x7e]{1,255})\1')
 _VERSION = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _IN_FLIGHT: web.AppKey[set[tuple[UserId, str]]] = web.AppKey("keys_in_flight")
 
@@ -163,7 +163,7 @@ async def _key(request: web.Request, text: str, status: int) -> IdempotencyKey:
     digest.update(await request.read())
     return IdempotencyKey(
         user_id=caller_of(request).id,
-        key=found[1],
+        key=found[2],
         fingerprint=digest.digest(),
         status=status,
     )

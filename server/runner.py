@@ -5,6 +5,7 @@ protocol, in its own form. This replaces that form, and nothing else.
 """
 
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -17,7 +18,14 @@ _logger = structlog.get_logger()
 
 
 class Runner(web.AppRunner):
-    """An AppRunner whose connections refuse in our form."""
+    """An AppRunner whose connections refuse in our form.
+
+    Bodies are left as they come, since packed ones are refused: unpacking a broken one
+    ends the connection without an answer, and with a stack in the log.
+    """
+
+    def __init__(self, app: web.Application, **options: Any):
+        super().__init__(app, auto_decompress=False, **options)
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()

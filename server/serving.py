@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import structlog
 from aiohttp import web
@@ -17,7 +18,7 @@ from server.app import Urls, create_app
 from server.config import Config
 from server.demo import PASSWORD, PEOPLE
 from server.embedded import Embedded
-from server.migrate import migrate
+from server.migrate import migrate, pending
 from server.mistakes import Mistake
 from server.runner import Runner
 
@@ -55,11 +56,13 @@ async def _serve(config: Config) -> None:
     # First of all: who cannot have the port need not wait for the databases.
     with _bound(config.host, config.port) as listening:
         async with _servers(config) as urls:
-            if not config.is_production:
-                await _migrate(urls.database)
+            missing = await _prepare(config, urls.database)
+            if missing:  # there are no tables to fill yet
+                config = replace(config, demo=False)
             async with _running(config, urls) as runner:
                 await web.SockSite(runner, listening, backlog=_BACKLOG).start()
-                await _announce(runner.app, config, listening)
+                _log.info("server.listening", url=_url(listening), missing=missing)
+                await _announce(runner.app, _url(listening), missing)
                 await asyncio.Event().wait()
 
 
@@ -94,10 +97,14 @@ async def _running(config: Config, urls: Urls) -> AsyncIterator[web.AppRunner]:
         await runner.cleanup()
 
 
-async def _migrate(url: str) -> None:
+async def _prepare(config: Config, url: str) -> list[str]:
+    """Migrate, but in production only tell what is missing."""
+    if config.is_production:
+        return await asyncio.to_thread(pending, url)
     applied = await asyncio.to_thread(migrate, url)
     if applied:
         _log.info("database.migrated", migrations=applied)
+    return []
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -124,13 +131,12 @@ def _bound(host: str, port: int) -> socket.socket:
     return taken
 
 
-async def _announce(
-    app: web.Application, config: Config, listening: socket.socket
-) -> None:
-    url = _url(listening)
-    _log.info("server.ready", url=url, environment=config.environment)
-    lines = [f"Boardcast is ready: {url}", f"  API and docs   {url}/docs"]
-    if config.demo:
+async def _announce(app: web.Application, url: str, missing: list[str]) -> None:
+    lines = [f"Boardcast is ready: {url}"]
+    if missing:
+        lines = [f"Boardcast waits for `boardcast migrate`: {url}"]
+    lines += [f"  API and docs   {url}/docs"]
+    if app[keys.CONFIG].demo:
         lines += await _demo_login(app)
     lines += ["  Ctrl-C stops it"]
     sys.stdout.write("\n".join(lines) + "\n")

@@ -52,6 +52,10 @@ class Sights:
         if len(self._by_project) + len(self._by_party) > _COUNTED:
             self._start_over()
 
+    def account_made(self) -> None:
+        """Move the stamps of those who see everything: they see a new inbox now."""
+        self._all += 1
+
     def stamp(self, caller: Caller) -> Stamp | None:
         """Give the stamp of what the caller sees; None until `sight` looked it up.
 

@@ -98,15 +98,18 @@ class BodyReader:
             raise invalid(list(_body_errors(error.messages))) from None
 
     def _check_media_type(self, request: web.Request) -> None:
-        if request.headers.get(hdrs.CONTENT_TYPE) in self.media_types:
+        headers = request.headers
+        is_plain = headers.get(hdrs.CONTENT_ENCODING, "identity") == "identity"
+        if is_plain and headers.get(hdrs.CONTENT_TYPE) in self.media_types:
             return
         charset = request.charset or "utf-8"
-        is_known = hdrs.CONTENT_TYPE in request.headers and (
+        is_known = hdrs.CONTENT_TYPE in headers and (
             request.content_type in self.media_types
         )
-        if not is_known or charset.lower() not in ("utf-8", "utf8", "us-ascii"):
+        is_utf8 = charset.lower() in ("utf-8", "utf8", "us-ascii")
+        if not (is_plain and is_known and is_utf8):
             expected = " or ".join(sorted(self.media_types))
-            sentence = f"The body has to be {expected}, in UTF-8."
+            sentence = f"The body has to be {expected}, in UTF-8 and not packed."
             raise Problem(415, "unsupported_media_type", sentence)
 
 

@@ -3,7 +3,7 @@
 Passing time is told by the database, so that nodes whose clocks differ agree.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -100,10 +100,16 @@ class Rotation:
 
 
 class Accounts:
-    """Every method may wait, and raises StoreUnavailable when the database is away."""
+    """Every method may wait, and raises StoreUnavailable when the database is away.
 
-    def __init__(self, database: Database):
+    `on_created` is called, and may not wait, when an account has been made here.
+    """
+
+    def __init__(
+        self, database: Database, *, on_created: Callable[[], None] = lambda: None
+    ):
         self._database = database
+        self._on_created = on_created
 
     async def create_user(self, new: NewUser, inbox: Batch) -> User:
         """Make the user and their inbox project in one transaction.
@@ -125,6 +131,7 @@ class Accounts:
             if inbox.project_id not in await append_on(connection, [inbox]):
                 msg = f"project {inbox.project_id} exists before its owner"
                 raise RuntimeError(msg)
+        self._on_created()
         return _user(row)
 
     async def get_user(self, user_id: UserId) -> User | None:

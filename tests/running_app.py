@@ -1,9 +1,10 @@
 """The real application on a socket, for tests: people call it, listeners watch it."""
 
+import asyncio
 import functools
 import itertools
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -239,6 +240,12 @@ async def running(
             yield Board(app, f"http://{host}:{port}", client)
     finally:
         await runner.cleanup()
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Let the loop run until it is so; the time limit of tests ends what never is."""
+    while not is_so():  # noqa: ASYNC110 (what is waited for has no event)
+        await asyncio.sleep(0)
 
 
 @contextmanager

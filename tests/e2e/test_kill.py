@@ -36,6 +36,8 @@ _SEED = int(os.environ.get("BOARDCAST_CHAOS_SEED") or secrets.randbelow(10**9))
 _WRITES_BEFORE = (200, 500)
 _WRITES_AFTER = 200
 _RECOVERY_SECONDS = 10.0
+_SHOWN_PROBLEMS = 20
+_SHOWN_LOG = 4000
 
 _EVENTS = """
     SELECT project_id, version, body::text AS text FROM project_events
@@ -65,14 +67,14 @@ def served() -> Iterator[Served]:
 
 
 @rounds
-async def test_killing_the_server_loses_no_write(served: Served, seed: int):
+async def test_killing_the_server_loses_no_write(served: Served, seed: int) -> None:
     async with _round(served, "server", seed):
         served.kill()
         await served.start(port=served.port)
 
 
 @rounds
-async def test_killing_postgres_loses_no_write(served: Served, seed: int):
+async def test_killing_postgres_loses_no_write(served: Served, seed: int) -> None:
     async with _round(served, "postgres", seed) as history:
         killed = served.postmaster()
         send(killed, signal.SIGKILL)
@@ -82,7 +84,7 @@ async def test_killing_postgres_loses_no_write(served: Served, seed: int):
 
 
 @rounds
-async def test_killing_a_backend_loses_no_write(served: Served, seed: int):
+async def test_killing_a_backend_loses_no_write(served: Served, seed: int) -> None:
     async with _round(served, "backend", seed) as history:
         async with _connection(served) as connection:
             backends = await connection.fetch(_BACKENDS)
@@ -94,7 +96,7 @@ async def test_killing_a_backend_loses_no_write(served: Served, seed: int):
 
 
 @rounds
-async def test_killing_valkey_fails_no_request(served: Served, seed: int):
+async def test_killing_valkey_fails_no_request(served: Served, seed: int) -> None:
     async with _round(served, "valkey", seed) as history:
         killed = served.valkey()
         send(killed, signal.SIGKILL)
@@ -126,8 +128,11 @@ async def _round(served: Served, fault: str, seed: int) -> AsyncIterator[History
             f" {history.acknowledged} writes in the end"
         )
         log = await _log_of(served)
-        await _compare(served, crowd, log)
-    assert problems_of(history, log) == []
+        problems = problems_of(history, log)
+        problems += [text async for text in _differences(served, crowd, log)]
+    if problems:
+        found = "\n".join(problems[:_SHOWN_PROBLEMS])
+        pytest.fail(f"{len(problems)} problems\n{found}\n{served.log[-_SHOWN_LOG:]}")
 
 
 async def _is_well_again(api: Api) -> None:
@@ -195,33 +200,37 @@ async def _log_of(served: Served) -> Log:
     )
 
 
-async def _compare(served: Served, crowd: Crowd, log: Log) -> None:
-    """Hold memory, lists and tables to the log."""
+async def _differences(served: Served, crowd: Crowd, log: Log) -> AsyncIterator[str]:
+    """Hold the tables, the lists and the memory to the log."""
     async with attach_or_start(served.data_dir, purpose="test") as url:
         database = await Database.open(url, size=2)
         try:
             for project_id in crowd.projects:
-                state = await Store(database).load(ProjectId(project_id))
-                assert state is not None
-                assert state.version == log.heads[project_id]
-                tables = [
-                    json.loads(encode_task(task)) for task in state.tasks.values()
-                ]
-                assert {task["id"]: task for task in tables} == log.tasks(project_id)
-                await _compare_rest(crowd.owner, project_id, log)
+                wanted = log.tasks(project_id)
+                if await _loaded(Store(database), project_id) != (
+                    log.heads[project_id],
+                    wanted,
+                ):
+                    yield f"project {project_id}: the tables are not what the log says"
+                if await _listed(crowd.owner, project_id) != wanted:
+                    yield f"project {project_id}: the list is not what the log says"
+                for task_id in {
+                    e.event["task"]["id"] for e in log.of_tasks(project_id)
+                }:
+                    status, shown = await crowd.owner.look(f"/tasks/{task_id}")
+                    if wanted.get(task_id) != (shown if status == 200 else None):
+                        yield f"task {task_id}: memory is not what the log says"
         finally:
             await database.close()
 
 
-async def _compare_rest(api: Api, project_id: int, log: Log) -> None:
-    wanted = log.tasks(project_id)
-    assert await _listed(api, project_id) == wanted
-    for task_id in {e.event["task"]["id"] for e in log.of_tasks(project_id)}:
-        status, shown = await api.look(f"/tasks/{task_id}")
-        if task_id in wanted:
-            assert (status, shown) == (200, wanted[task_id])
-        else:
-            assert status == 404, shown
+async def _loaded(
+    store: Store, project_id: int
+) -> tuple[int, Mapping[int, Mapping[str, Any]]]:
+    state = await store.load(ProjectId(project_id))
+    assert state is not None
+    tasks = (json.loads(encode_task(task)) for task in state.tasks.values())
+    return state.version, {task["id"]: task for task in tasks}
 
 
 async def _listed(api: Api, project_id: int) -> dict[int, Mapping[str, Any]]:

@@ -34,7 +34,7 @@ def served() -> Iterator[Served]:
 @pytest.mark.timeout(60)
 async def test_the_first_task_of_the_readme_shows_its_event(
     served: Served, tmp_path: Path
-):
+) -> None:
     checkout = await _checkout(served, tmp_path)
     register_and_watch, log_in_and_create = [
         block.replace(f":{_PORT}", f":{served.port}")
@@ -52,7 +52,7 @@ async def test_the_first_task_of_the_readme_shows_its_event(
     assert event["task"] == created
 
 
-def test_the_settings_of_the_readme_are_those_of_the_program():
+def test_the_settings_of_the_readme_are_those_of_the_program() -> None:
     found = _readme().partition("<!-- settings -->\n")[2]
     found = found.partition("<!-- /settings -->")[0]
 
@@ -61,7 +61,7 @@ def test_the_settings_of_the_readme_are_those_of_the_program():
 
 def test_the_commands_of_the_readme_are_those_of_the_program(
     capsys: pytest.CaptureFixture[str],
-):
+) -> None:
     named = re.findall(r"`boardcast ([a-z-]+)([^`]*)`", _section("Commands"))
 
     for command, rest in named:
@@ -72,7 +72,7 @@ def test_the_commands_of_the_readme_are_those_of_the_program(
     assert {command for command, _ in named} == set(known)
 
 
-def test_the_close_codes_of_the_readme_are_those_of_the_sockets():
+def test_the_close_codes_of_the_readme_are_those_of_the_sockets() -> None:
     named = re.findall(r"^\| (\d{4}) \|", _section("WebSocket"), re.MULTILINE)
     codes = {
         value
@@ -83,7 +83,7 @@ def test_the_close_codes_of_the_readme_are_those_of_the_sockets():
     assert {int(code) for code in named} == codes
 
 
-def test_the_events_of_the_readme_are_those_of_the_domain():
+def test_the_events_of_the_readme_are_those_of_the_domain() -> None:
     named = set(re.findall(r"`([a-z]+_[a-z]+)`", _section("WebSocket")))
 
     assert named == set(EVENT_TYPES)

@@ -2,8 +2,6 @@
 
 import asyncio
 
-import pytest
-
 from tests.running_app import Answer, Board, Person, running
 
 TASK = {"title": "Write it"}
@@ -100,26 +98,22 @@ async def test_the_same_key_of_another_user_is_another_key(board: Board) -> None
     assert first.json["id"] != second.json["id"]
 
 
-@pytest.mark.parametrize(
-    "key", ["", '""', "a b", "x" * 256, "ä", 'a"b', "a\tb", "\\", "'\x7f'"]
-)
-async def test_a_key_that_is_none_is_refused(board: Board, key: str) -> None:
+async def test_a_key_that_is_none_is_refused(board: Board) -> None:
     ada = await board.person()
+    for key in ("", '""', "a b", "x" * 256, "ä", 'a"b', "a\tb", "\\"):
+        answer = await ada.post("/tasks", TASK, Idempotency_Key=key)
 
-    answer = await ada.post("/tasks", TASK, Idempotency_Key=key)
-
-    assert answer.refusal == (400, "invalid_idempotency_key")
+        assert answer.refusal == (400, "invalid_idempotency_key"), key
     assert await board.value("SELECT count(*) FROM tasks") == 0
 
 
-@pytest.mark.parametrize("key", ["x" * 255, "!", "a,b;c='1'", "' OR 1=1 --".replace(" ", "")])
-async def test_any_visible_ascii_is_a_key(board: Board, key: str) -> None:
+async def test_any_visible_ascii_is_a_key(board: Board) -> None:
     ada = await board.person()
+    for key in ("x" * 255, "!", "a,b;c='1'", "'OR/**/1=1--"):
+        first = await ada.post("/tasks", TASK, Idempotency_Key=key)
+        second = await ada.post("/tasks", TASK, Idempotency_Key=key)
 
-    first = await ada.post("/tasks", TASK, Idempotency_Key=key)
-    second = await ada.post("/tasks", TASK, Idempotency_Key=key)
-
-    assert same(first, second)
+        assert same(first, second), key
 
 
 async def test_what_was_refused_may_be_tried_again_with_its_key(board: Board) -> None:

@@ -45,8 +45,8 @@ class Scene:
 async def make_scene(board: Board) -> Scene:
     people = {"anonymous": board.nobody}
     for who in WHO[1:]:
-        role = {"manager": UserRole.MANAGER, "admin": UserRole.ADMIN}.get(who)
-        people[who] = await board.person(role or UserRole.USER)
+        special = {"manager": UserRole.MANAGER, "admin": UserRole.ADMIN}
+        people[who] = await board.person(special.get(who, UserRole.USER))
     owner = people["owner"]
     project = await owner.project()
     for role in ("viewer", "member", "maintainer"):
@@ -163,7 +163,9 @@ async def test_managers_do_not_see_the_inboxes_of_others(board: Board) -> None:
     assert [answer.status for answer in hidden] == [404] * 6
     assert (await boss.get("/tasks")).json["total"] == 0
     assert (await boss.get("/tasks?q=private")).json["total"] == 0
-    assert (await boss.get(f"/tasks?project_id={task['project_id']}")).json["total"] == 0
+    assert (await boss.get(f"/tasks?project_id={task['project_id']}")).json[
+        "total"
+    ] == 0
     assert (await admin.get(path)).json == task
     assert (await admin.get("/tasks")).json["tasks"] == [task]
 

@@ -1,4 +1,4 @@
-"""What actors need from outside, in memory: a store to interrupt, feeds that remember."""
+"""What actors need, in memory: a store to interrupt, feeds that remember."""
 
 import asyncio
 from collections import Counter, deque
@@ -283,8 +283,6 @@ async def settle() -> None:
     """Let every task that can run do so until all wait for something else."""
     for _ in range(20):
         await asyncio.sleep(0)
-
-
 
 
 def _open_gate() -> asyncio.Event:

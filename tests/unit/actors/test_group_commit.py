@@ -51,7 +51,9 @@ def make_write(project_id: int, *, tasks: int = 1) -> Batch:
     return make_batch(make_new_state(project_id=project_id), *commands)
 
 
-def commit(journal: Journal, project_id: int, *, tasks: int = 1) -> "asyncio.Task[bool]":
+def commit(
+    journal: Journal, project_id: int, *, tasks: int = 1
+) -> "asyncio.Task[bool]":
     return asyncio.create_task(journal.commit(make_write(project_id, tasks=tasks)))
 
 
@@ -60,7 +62,9 @@ def committed_in(store: FakeStore) -> list[list[int]]:
 
 
 def refuse_project(*numbers: int) -> Callable[[Batch], Exception | None]:
-    return lambda batch: Poison(batch.project_id) if batch.project_id in numbers else None
+    return lambda batch: (
+        Poison(batch.project_id) if batch.project_id in numbers else None
+    )
 
 
 async def test_an_idle_journal_commits_at_once(
@@ -90,9 +94,7 @@ async def test_batches_that_wait_together_share_a_transaction(
 async def test_commands_of_several_actors_share_a_transaction(node: Node) -> None:
     actors = [await node.actor(number) for number in PROJECTS]
     node.store.gate.clear()
-    first = asyncio.create_task(
-        actors[0].ask(make_command(CreateTask, task_id=100))
-    )
+    first = asyncio.create_task(actors[0].ask(make_command(CreateTask, task_id=100)))
     await node.store.reached()
 
     others = asyncio.gather(

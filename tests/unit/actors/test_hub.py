@@ -49,7 +49,9 @@ def audience(
     )
 
 
-def attach(hub: Hub, user_id: int, role: UserRole = UserRole.USER, session: int = 1) -> FakeSocket:
+def attach(
+    hub: Hub, user_id: int, role: UserRole = UserRole.USER, session: int = 1
+) -> FakeSocket:
     socket = FakeSocket(make_caller(user_id, role), session)
     hub.attach(socket)
     return socket
@@ -83,7 +85,10 @@ def test_who_is_both_member_and_party_hears_once(hub: Hub) -> None:
     ],
 )
 def test_roles_hear_of_projects_they_have_no_part_in(
-    hub: Hub, role: UserRole, is_inbox: bool, hears: bool  # a table
+    hub: Hub,
+    role: UserRole,
+    is_inbox: bool,
+    hears: bool,  # a table
 ) -> None:
     socket = attach(hub, CYD, role)
 

@@ -18,7 +18,9 @@ from tests.unit.actors.fakes import FakeClock, settle
 ANSWER = Committed(events=(), version=1)
 
 
-def ask(mailbox: Mailbox, number: int = 1, seconds: float = 10) -> "asyncio.Task[Committed]":
+def ask(
+    mailbox: Mailbox, number: int = 1, seconds: float = 10
+) -> "asyncio.Task[Committed]":
     command = make_command(CreateTask, task_id=number)
     return asyncio.create_task(mailbox.ask(command, seconds))
 

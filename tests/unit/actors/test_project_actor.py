@@ -156,9 +156,7 @@ async def test_a_refusal_of_what_was_never_committed_is_not_given(node: Node) ->
     actor = await node.actor()
     node.store.errors.append(StoreUnavailable())
 
-    answers = await ask_all(
-        actor, create(1), create(2, caller=make_caller(CYD))
-    )
+    answers = await ask_all(actor, create(1), create(2, caller=make_caller(CYD)))
 
     assert [type(answer) for answer in answers] == [StoreUnavailable] * 2
 
@@ -293,7 +291,9 @@ async def test_nobody_is_told_that_a_started_change_was_not_made(node: Node) -> 
     await node.store.reached()
 
     await actor.stop(timeout_seconds=0)
+    await settle()
 
+    assert asked.done()
     with pytest.raises(OutcomeUnknown):
         await asked
     node.store.gate.set()
@@ -393,6 +393,7 @@ async def test_a_long_gap_is_filled_page_by_page(
     await actor.ask(create(1))
 
     assert node.recorder.versions == [2, 3, 4, 5, 6, 7]
+    assert node.store.locks == 0
 
 
 async def test_who_is_behind_twice_locks_the_project(node: Node) -> None:
@@ -518,7 +519,8 @@ async def test_a_database_that_is_away_leaves_memory_alone(node: Node) -> None:
 
 @pytest.mark.parametrize("is_lost_after_commit", [True, False])
 async def test_an_unknown_outcome_stops_the_actor_and_the_reload_tells(
-    node: Node, is_lost_after_commit: bool  # a parameter of the case
+    node: Node,
+    is_lost_after_commit: bool,  # a parameter of the case
 ) -> None:
     actor = await node.actor()
     errors = node.store.lost if is_lost_after_commit else node.store.errors
@@ -605,6 +607,27 @@ async def test_a_removed_member_hears_of_it_and_of_nothing_later(node: Node) -> 
     ]
 
 
+async def test_who_is_removed_missed_nothing_of_the_batch_before_that(
+    node: Node,
+) -> None:
+    node.store.write(make_command(PutMember, user_id=BOB))
+    actor = await node.actor()
+
+    await ask_all(actor, create(1), make_command(RemoveMember, user_id=BOB))
+
+    assert node.recorder.heard_by(BOB) == ["task_created", "member_removed"]
+
+
+async def test_a_new_member_hears_nothing_of_the_batch_before_that(
+    node: Node,
+) -> None:
+    actor = await node.actor()
+
+    await ask_all(actor, create(1), make_command(PutMember, user_id=BOB))
+
+    assert node.recorder.heard_by(BOB) == ["member_added"]
+
+
 async def test_a_member_who_comes_back_in_the_same_batch_missed_what_was_between(
     node: Node,
 ) -> None:
@@ -635,9 +658,7 @@ async def test_everyone_in_it_hears_that_a_project_is_deleted(node: Node) -> Non
 async def test_admins_hear_what_is_in_an_inbox_and_managers_do_not(
     node: Node,
 ) -> None:
-    inbox = make_command(
-        CreateProject, project_id=8, owner_id=BOB, is_inbox=True
-    )
+    inbox = make_command(CreateProject, project_id=8, owner_id=BOB, is_inbox=True)
     node.store.write(inbox, 8)
     owner = FakeSocket(make_caller(BOB))
     admin = FakeSocket(make_caller(90, UserRole.ADMIN))
@@ -657,9 +678,7 @@ async def test_who_made_a_project_hears_of_it(node: Node) -> None:
     socket = FakeSocket(make_caller(CYD))
     node.hub.attach(socket)
 
-    await node.registry.create(
-        make_command(CreateProject, project_id=8, owner_id=CYD)
-    )
+    await node.registry.create(make_command(CreateProject, project_id=8, owner_id=CYD))
 
     assert socket.types == ["project_created"]
 

@@ -223,6 +223,37 @@ async def test_the_pause_grows_while_an_actor_keeps_failing(node: Node) -> None:
     assert 4.9 < pauses[-1] < 5.2
 
 
+async def test_what_an_unknown_outcome_did_commit_is_published_later(
+    node: Node,
+) -> None:
+    node.store.lost.append(OutcomeUnknown())
+    with pytest.raises(OutcomeUnknown):
+        await node.registry.ask(PROJECT, create(1))
+    await settle()
+    node.clock.advance(1)
+    node.store.read_errors.append(StoreUnavailable())
+    with pytest.raises(StoreUnavailable):
+        await node.actor()
+
+    await node.registry.ask(PROJECT, create(2))
+
+    assert node.recorder.versions == [2, 3]
+
+
+async def test_a_project_whose_making_was_never_committed_is_not_found(
+    node: Node,
+) -> None:
+    node.store.errors.append(OutcomeUnknown())
+    with pytest.raises(OutcomeUnknown):
+        await node.registry.create(make_command(CreateProject, project_id=NEW))
+    await settle()
+    node.clock.advance(1)
+
+    for _ in range(2):
+        with pytest.raises(ProjectNotFound):
+            await node.actor(NEW)
+
+
 async def test_a_failing_project_does_not_disturb_the_others(node: Node) -> None:
     node.store.make_project(NEW)
     await fail(node)

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from server.frames import text_frame
+from server.frames import close_frame, text_frame
 
 
 def read(frame: bytes) -> tuple[int, bytes]:
@@ -27,10 +27,23 @@ def test_a_frame_holds_its_payload_as_one_final_text(size: int) -> None:
     assert read(text_frame(payload)) == (0x81, payload)
 
 
-@pytest.mark.parametrize(("size", "head"), [(125, 2), (126, 4), (65535, 4), (65536, 10)])
+@pytest.mark.parametrize(
+    ("size", "head"), [(125, 2), (126, 4), (65535, 4), (65536, 10)]
+)
 def test_the_shortest_form_of_the_length_is_used(size: int, head: int) -> None:
     assert len(text_frame(b"x" * size)) == head + size
 
 
 def test_a_short_frame_byte_by_byte() -> None:
     assert text_frame(b"Hello") == b"\x81\x05Hello"  # the RFC's own example
+
+
+def test_a_goodbye_holds_its_code_and_its_reason() -> None:
+    assert read(close_frame(4001, "Zoë")) == (0x88, b"\x0f\xa1Zo\xc3\xab")
+
+
+def test_a_reason_has_to_fit_into_a_control_frame() -> None:
+    assert len(close_frame(1000, "x" * 123)) == 127
+
+    with pytest.raises(ValueError, match="too long"):
+        close_frame(1000, "x" * 124)

@@ -1,4 +1,4 @@
-"""The program that becomes another: in a process of its own, where it can do no harm."""
+"""The program that becomes another, in a process of its own where it does no harm."""
 
 import os
 import signal

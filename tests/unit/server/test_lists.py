@@ -1,4 +1,4 @@
-"""Lists: pages that follow each other, kept as long as nothing the caller sees moves."""
+"""Lists: pages that follow each other, kept while nothing the caller sees moves."""
 
 import asyncio
 import json
@@ -20,6 +20,7 @@ from actors.domain.commands import (
     UpdateTask,
 )
 from actors.domain.model import Caller, ProjectId, Task, TaskStatus, UserRole
+from actors.domain.state import ProjectState
 from actors.journal import Journal
 from actors.project import Surroundings
 from actors.registry import Registry
@@ -37,6 +38,7 @@ from tests.factories import (
     CYD,
     PROJECT,
     insert_users,
+    make_batch,
     make_caller,
     make_command,
 )
@@ -127,7 +129,7 @@ def create(number: int, **fields: object) -> CreateTask:
 
 def address(path: str, query: Mapping[str, object]) -> URL:
     named = {name: str(value) for name, value in query.items()}
-    return URL("http://localhost").with_path(path).with_query(named)
+    return URL(path).with_query(named)
 
 
 def cursor_of(answer: ListAnswer) -> str | None:
@@ -331,6 +333,20 @@ async def test_projects_are_listed_and_kept(world: World) -> None:
     assert numbers(await world.projects()) == [8, 7]
     assert numbers(await world.projects(q="gemini")) == [8]
     assert world.counts == {"miss": 2, "hit": 1}
+
+
+async def test_an_inbox_that_came_with_an_account_is_in_the_next_list(
+    world: World,
+) -> None:
+    admin = make_caller(CYD, UserRole.ADMIN)
+    assert numbers(await world.projects(admin)) == [7]
+    state = ProjectState(project_id=ProjectId(8))
+    inbox = make_command(CreateProject, project_id=8, owner_id=BOB, is_inbox=True)
+    await world.store.append([make_batch(state, inbox)])
+
+    world.lists.account_made()
+
+    assert numbers(await world.projects(admin)) == [8, 7]
 
 
 async def test_what_is_kept_has_a_limit(database: Database, world: World) -> None:

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 from copy import deepcopy
+from typing import Self
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from actors.domain.commands import (
@@ -97,7 +98,7 @@ class World:
         )
         self.registry = Registry(around)
 
-    async def __aenter__(self) -> "World":
+    async def __aenter__(self) -> Self:
         self.journal.start()
         return self
 
@@ -142,10 +143,17 @@ commands: st.SearchStrategy[Command] = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(
+    deadline=None,
+    max_examples=150,
+    derandomize=True,
+    phases=(Phase.generate,),  # to shrink takes longer than a test may
+)
 @given(
     st.lists(
-        st.tuples(st.sampled_from(PROJECTS), st.lists(commands, min_size=1, max_size=3)),
+        st.tuples(
+            st.sampled_from(PROJECTS), st.lists(commands, min_size=1, max_size=3)
+        ),
         max_size=8,
     )
 )
@@ -231,6 +239,18 @@ async def test_an_answer_that_was_overtaken_is_not_kept() -> None:
         assert (await world.sights.sight(bob)).project_ids == (7,)
 
 
+async def test_who_had_a_task_in_a_deleted_project_sees_it_go() -> None:
+    async with World() as world:
+        bob = make_caller(BOB)
+        await world.do(make_command(CreateTask, assigned_to=BOB))
+        await world.sights.sight(bob)
+        before = world.sights.stamp(bob)
+
+        await world.do(make_command(DeleteProject))
+
+        assert world.sights.stamp(bob) != before
+
+
 async def test_a_new_project_is_seen_by_its_owner() -> None:
     async with World() as world:
         cyd = make_caller(CYD)
@@ -256,6 +276,19 @@ async def test_who_sees_everything_is_not_looked_up(role: UserRole) -> None:
         assert sight == Sight(user_id=DAN, role=role, project_ids=())
         assert world.store.asked == 0
         assert world.sights.stamp(caller) != stamp
+
+
+async def test_a_new_account_moves_the_stamps_of_who_sees_its_inbox() -> None:
+    async with World() as world:
+        ada, admin = make_caller(ADA), ADMIN
+        await world.sights.sight(ada)
+        before = [world.sights.stamp(caller) for caller in (ada, admin)]
+
+        world.sights.account_made()
+
+        after = [world.sights.stamp(caller) for caller in (ada, admin)]
+        assert after[0] == before[0]
+        assert after[1] != before[1]
 
 
 async def test_memory_of_callers_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:

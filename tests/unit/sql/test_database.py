@@ -21,9 +21,16 @@ from tests.factories import insert_users
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    database = await Database.open(database_url, size=2, timeout_seconds=0.05)
+    database = await Database.open(database_url, size=2, timeout_seconds=5)
     yield database
     await database.close()
+
+
+MAKE_USER = (
+    "INSERT INTO users (id, email, username, password_hash)"
+    " VALUES (1, 'a@b', 'abc', '')"
+)
+END_ME = "SELECT pg_terminate_backend(pg_backend_pid())"
 
 
 async def count_users(database: Database) -> int:
@@ -31,46 +38,52 @@ async def count_users(database: Database) -> int:
         return int(await connection.fetchval("SELECT count(*) FROM users"))
 
 
-async def test_what_is_done_in_a_transaction_is_done_as_a_whole(
+async def run(database: Database, sql: str) -> None:
+    async with database.connection() as connection:
+        await connection.execute(sql)
+
+
+async def run_in_transaction(
     database: Database,
+    *statements: str,
+    then: BaseException | None = None,
+    readonly: bool = False,
 ) -> None:
-    with pytest.raises(ZeroDivisionError):
-        async with database.transaction() as connection:
-            await connection.execute(
-                "INSERT INTO users (id, email, username, password_hash)"
-                " VALUES (1, 'a@b', 'abc', '')"
-            )
-            raise ZeroDivisionError
+    async with database.transaction(readonly=readonly) as connection:
+        for sql in statements:
+            await connection.execute(sql)
+        if then is not None:
+            raise then
+
+
+async def lose_connection_before_commit(database: Database) -> None:
+    async with database.transaction() as connection:
+        pid = connection.get_server_pid()
+        async with database.connection() as other:
+            await other.execute("SELECT pg_terminate_backend($1, 1000)", pid)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), asyncio.CancelledError()])
+async def test_what_is_interrupted_in_a_transaction_leaves_nothing(
+    database: Database, error: BaseException
+) -> None:
+    with pytest.raises(type(error)):
+        await run_in_transaction(database, MAKE_USER, then=error)
 
     assert await count_users(database) == 0
 
 
 async def test_a_transaction_that_ends_well_is_kept(database: Database) -> None:
-    async with database.transaction() as connection:
-        await connection.execute(
-            "INSERT INTO users (id, email, username, password_hash)"
-            " VALUES (1, 'a@b', 'abc', '')"
-        )
+    await run_in_transaction(database, MAKE_USER)
 
     assert await count_users(database) == 1
 
 
-async def test_a_cancelled_transaction_leaves_nothing(database: Database) -> None:
-    with pytest.raises(asyncio.CancelledError):
-        async with database.transaction() as connection:
-            await connection.execute(
-                "INSERT INTO users (id, email, username, password_hash)"
-                " VALUES (1, 'a@b', 'abc', '')"
-            )
-            raise asyncio.CancelledError
-
-    assert await count_users(database) == 0
-
-
 async def test_a_read_only_transaction_writes_nothing(database: Database) -> None:
     with pytest.raises(StoreUnavailable):
-        async with database.transaction(readonly=True) as connection:
-            await connection.execute("DELETE FROM users")
+        await run_in_transaction(database, MAKE_USER, readonly=True)
+
+    assert await count_users(database) == 0
 
 
 async def test_when_no_connection_is_free_in_time_the_store_is_unavailable(
@@ -79,26 +92,20 @@ async def test_when_no_connection_is_free_in_time_the_store_is_unavailable(
     async with database.connection(), database.connection():
         assert (database.size, database.idle) == (2, 0)
         with pytest.raises(StoreUnavailable):
-            async with database.connection():
-                pass
+            await count_users(Database(database._pool, timeout_seconds=0.01))
 
     assert await count_users(database) == 0
 
 
-async def test_a_connection_that_is_lost_is_replaced(database: Database) -> None:
-    with pytest.raises(StoreUnavailable):
-        async with database.connection() as connection:
-            await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
-
-    assert await count_users(database) == 0
-
-
-async def test_a_connection_that_is_lost_in_a_transaction_leaves_nothing(
+@pytest.mark.parametrize("is_in_transaction", [True, False])
+async def test_a_connection_that_is_lost_is_replaced(
     database: Database,
+    is_in_transaction: bool,  # a parameter of the case
 ) -> None:
+    use = run_in_transaction if is_in_transaction else run
+
     with pytest.raises(StoreUnavailable):
-        async with database.transaction() as connection:
-            await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        await use(database, END_ME)
 
     assert await count_users(database) == 0
 
@@ -107,33 +114,28 @@ async def test_the_outcome_of_a_commit_that_was_not_answered_is_unknown(
     database: Database,
 ) -> None:
     with pytest.raises(OutcomeUnknown):
-        async with database.transaction() as connection:
-            pid = connection.get_server_pid()
-            async with database.connection() as other:
-                await other.execute("SELECT pg_terminate_backend($1, 1000)", pid)
+        await lose_connection_before_commit(database)
 
 
 async def test_a_constraint_that_is_checked_at_commit_keeps_its_name(
     database: Database,
 ) -> None:
-    async with database.connection() as connection:
-        await connection.execute(
-            "ALTER TABLE tasks ALTER CONSTRAINT tasks_assignee_fkey"
-            " DEFERRABLE INITIALLY DEFERRED"
-        )
     await insert_users(database, 1)
+    await run(
+        database,
+        "ALTER TABLE tasks ALTER CONSTRAINT tasks_assignee_fkey"
+        " DEFERRABLE INITIALLY DEFERRED",
+    )
 
     with pytest.raises(UserNotFound):
-        async with database.transaction() as connection:
-            await connection.execute(
-                "INSERT INTO projects VALUES"
-                " (1, 'p', NULL, 1, 'active', false, now(), now(), 1)"
-            )
-            await connection.execute(
-                "INSERT INTO tasks (id, project_id, title, status, priority,"
-                " created_by, assigned_to, created_at, updated_at, version) VALUES"
-                " (1, 1, 't', 'pending', 'low', 1, 99, now(), now(), 1)"
-            )
+        await run_in_transaction(
+            database,
+            "INSERT INTO projects VALUES"
+            " (1, 'p', NULL, 1, 'active', false, now(), now(), 1)",
+            "INSERT INTO tasks (id, project_id, title, status, priority,"
+            " created_by, assigned_to, created_at, updated_at, version) VALUES"
+            " (1, 1, 't', 'pending', 'low', 1, 99, now(), now(), 1)",
+        )
 
 
 async def test_a_server_that_is_not_there_is_unavailable() -> None:
@@ -159,8 +161,7 @@ async def test_closing_waits_no_longer_than_its_limit(
 
         monkeypatch.undo()
         with pytest.raises(StoreUnavailable):
-            async with database.connection():
-                pass
+            await count_users(database)
 
 
 async def _out_of_time(waiting: "asyncio.Future[None]", seconds: float) -> None:
@@ -214,6 +215,7 @@ async def test_every_constraint_that_has_a_name_is_there(database: Database) -> 
         OSError(),
         TimeoutError(),
         asyncpg.InterfaceError("connection is closed"),
+        asyncpg.InternalClientError("another operation (2) is in progress"),
         asyncpg.ConnectionDoesNotExistError(),
         asyncpg.AdminShutdownError(),
         asyncpg.CannotConnectNowError(),

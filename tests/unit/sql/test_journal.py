@@ -60,8 +60,7 @@ async def make_project(store: Store, project_id: int = PROJECT) -> ProjectState:
 async def versions(store: Store, project_id: ProjectId = PROJECT) -> list[int]:
     async with store._database.connection() as connection:
         rows = await connection.fetch(
-            "SELECT version FROM project_events WHERE project_id = $1"
-            " ORDER BY version",
+            "SELECT version FROM project_events WHERE project_id = $1 ORDER BY version",
             project_id,
         )
     return [row["version"] for row in rows]
@@ -92,7 +91,10 @@ async def test_only_the_projects_that_are_where_expected_are_written(
     await store.append([make_batch(make_new_state(), create(1))])
 
     matched = await store.append(
-        [make_batch(behind, create(2, key=make_key("k"))), make_batch(current, create(3))]
+        [
+            make_batch(behind, create(2, key=make_key("k"))),
+            make_batch(current, create(3)),
+        ]
     )
 
     assert matched == {8}
@@ -176,13 +178,28 @@ async def test_a_batch_is_written_as_memory_has_it(store: Store, name: str) -> N
     assert await versions(store) == list(range(1, state.version + 1))
 
 
+@pytest.mark.parametrize("name", SEQUENCES)
+async def test_batch_after_batch_is_written_as_memory_has_it(
+    store: Store, name: str
+) -> None:
+    state = await make_project(store)
+
+    for command in SEQUENCES[name]:
+        await store.append([make_batch(state, command)])
+        assert await store.load(PROJECT) == state
+
+    assert await versions(store) == list(range(1, state.version + 1))
+
+
 async def test_a_deleted_project_leaves_tombstones_and_its_log(
     store: Store, database: Database
 ) -> None:
     state = await make_project(store)
-    commands = [create(1), make_command(PutMember), make_command(DeleteProject)]
+    batch = make_batch(
+        state, create(1), make_command(PutMember), make_command(DeleteProject)
+    )
 
-    await store.append([make_batch(state, *commands)])
+    await store.append([batch])
 
     assert await store.load(PROJECT) is None
     assert await versions(store) == [1, 2, 3, 4]
@@ -220,7 +237,9 @@ async def test_a_project_for_nobody_is_refused(store: Store) -> None:
     state = ProjectState(project_id=PROJECT)
 
     with pytest.raises(UserNotFound):
-        await store.append([make_batch(state, make_command(CreateProject, owner_id=99))])
+        await store.append(
+            [make_batch(state, make_command(CreateProject, owner_id=99))]
+        )
 
 
 async def test_a_key_that_was_used_is_refused_with_its_effect(store: Store) -> None:
@@ -236,11 +255,9 @@ async def test_a_key_that_was_used_is_refused_with_its_effect(store: Store) -> N
 
 async def test_a_key_is_the_callers_own(store: Store) -> None:
     state = await make_project(store)
-    keys = [make_key("k"), make_key("k", user_id=BOB)]
+    commands = [create(user, key=make_key("k", user_id=user)) for user in (ADA, BOB)]
 
-    await store.append(
-        [make_batch(state, *(create(n, key=key) for n, key in enumerate(keys, 1)))]
-    )
+    await store.append([make_batch(state, *commands)])
 
     for user, version in ((ADA, 2), (BOB, 3)):
         found = await store.remembered(user, "k")

@@ -99,8 +99,8 @@ def test_every_query_is_used() -> None:
     used = set()
     for path in FOLDER.glob("*.py"):
         source = path.read_text()
-        files = dict(re.findall(r'^(_\w+) = load_queries\("(\w+)"\)', source, re.M))
-        for variable, file in files.items():
+        loaded = re.findall(r'^(_\w+) = load_queries\("(\w+)"\)', source, re.MULTILINE)
+        for variable, file in loaded:
             names = re.findall(rf"\b{variable}\.(\w+)", source)
             patterns = re.findall(rf'getattr\({variable}, f"([^"]+)"', source)
             patterns = [re.sub(r"\{\w+\}", r"\\w+", pattern) for pattern in patterns]
@@ -120,7 +120,7 @@ def test_every_query_is_used() -> None:
 @pytest.mark.parametrize("file", FILES)
 def test_every_query_says_in_one_sentence_what_it_is_for(file: str) -> None:
     text = (FOLDER / f"{file}.sql").read_text()
-    comments = re.findall(r"^-- (.*)$", text, re.M)
+    comments = re.findall(r"^-- (.*)$", text, re.MULTILINE)
 
     heads, sentences = comments[::2], comments[1::2]
     assert all(re.fullmatch(r"name: \w+\(.*\)(\^|\$|!|<!)?", head) for head in heads)
@@ -130,7 +130,9 @@ def test_every_query_says_in_one_sentence_what_it_is_for(file: str) -> None:
 
 def test_the_loader_finds_all_that_is_in_a_file() -> None:
     for file in FILES:
-        names = re.findall(r"^-- name: (\w+)", (FOLDER / f"{file}.sql").read_text(), re.M)
+        names = re.findall(
+            r"^-- name: (\w+)", (FOLDER / f"{file}.sql").read_text(), re.MULTILINE
+        )
         assert sorted(names) == sorted(q.name for q in QUERIES if q.file == file)
 
 

@@ -192,6 +192,7 @@ def test_a_member_who_becomes_owner_is_a_member_no_more() -> None:
         MemberAdded,
     ]
     assert [event.version for event in events] == [10, 11, 12]
+    assert isinstance(events[0], MemberRemoved)
     assert events[0].member == replace(heir, version=10)
     assert set(apply_all(state, events).members) == {ADA, CYD}
 

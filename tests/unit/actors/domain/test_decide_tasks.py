@@ -208,8 +208,10 @@ def test_tasks_of_an_archived_project_are_read_only(kind: type[Command]) -> None
     state = make_state(project=archived, tasks=[make_task()])
 
     with pytest.raises(ProjectArchived):
-        decide(state, make_command(kind, title="x") if kind is UpdateTask
-               else make_command(kind))
+        decide(
+            state,
+            make_command(kind, title="x") if kind is UpdateTask else make_command(kind),
+        )
 
 
 @pytest.mark.parametrize("kind", [UpdateTask, DeleteTask])
@@ -228,7 +230,9 @@ def test_one_version_of_those_named_is_enough(kind: type[Command]) -> None:
     decide(state, make_command(kind, if_match=(3, 4)))
 
 
-def test_a_change_that_is_refused_for_its_version_is_refused_though_it_is_none() -> None:
+def test_a_change_that_is_refused_for_its_version_is_refused_though_it_is_none() -> (
+    None
+):
     state = make_state(tasks=[make_task(version=4)])
 
     with pytest.raises(VersionMismatch):

@@ -18,7 +18,9 @@ def test_every_refusal_has_a_code_of_its_own() -> None:
     assert len(codes) == len(set(codes))
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind is not VersionMismatch])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if kind is not VersionMismatch]
+)
 def test_every_refusal_is_a_sentence(kind: type[DomainError]) -> None:
     assert kind().detail.endswith(".")
 

@@ -153,7 +153,9 @@ def test_only_admins_reach_into_the_inboxes_of_others(
 def test_every_member_may_leave(user_id: int, expected: str) -> None:
     names = {VIEWER: "viewer", MEMBER: "member", MAINTAINER: "maintainer"}
 
-    assert outcome(make_command(RemoveMember, user_id=user_id), names[user_id]) == expected
+    assert (
+        outcome(make_command(RemoveMember, user_id=user_id), names[user_id]) == expected
+    )
 
 
 @pytest.mark.parametrize("caller", ["manager", "admin"])
@@ -187,7 +189,9 @@ def test_only_visits_are_open_to_anyone() -> None:
     ],
 )
 def test_managers_see_all_projects_and_admins_all_inboxes_too(
-    role: UserRole, projects: bool, inboxes: bool  # a table's columns
+    role: UserRole,
+    projects: bool,
+    inboxes: bool,  # a table's columns
 ) -> None:
     assert sees_everywhere(role, is_inbox=False) is projects
     assert sees_everywhere(role, is_inbox=True) is inboxes
