@@ -25,6 +25,11 @@ class Codec(Protocol):
 class Held(Protocol):
     """A project whose head row is locked until the end of the transaction."""
 
+    @property
+    def version(self) -> int:
+        """The version in the database."""
+        ...
+
     async def events_since(self, version: int) -> list[bytes]:
         """Everything after `version`, oldest first."""
         ...

@@ -20,6 +20,7 @@ from actors.domain.decide import decide
 from actors.domain.errors import (
     DomainError,
     OutcomeUnknown,
+    StateAhead,
     StoreUnavailable,
 )
 from actors.domain.events import (
@@ -220,11 +221,13 @@ class ProjectActor:
         """Lock the project's head, then catch up and decide: nobody comes between."""
         try:
             async with self._around.store.exclusive(self.project_id) as held:
+                if held.version < self.state.version:  # a failover, an old backup
+                    raise StateAhead
                 self._take(await held.events_since(self.state.version))
                 plan = self._decide(envelopes)
                 if plan.entries:
                     await held.append(plan.batch(self.state.version))
-        except OutcomeUnknown as error:
+        except (OutcomeUnknown, StateAhead) as error:
             _fail_all(envelopes, error)
             raise
         except StoreUnavailable as error:

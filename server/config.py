@@ -126,20 +126,6 @@ class Config:
             "BOARDCAST_SESSION_DAYS", "how long a login lasts", least=1, most=3650
         ),
     )
-    rate_limit_per_minute: int = field(
-        default=1200,
-        metadata=_env(
-            "BOARDCAST_RATE_LIMIT_PER_MINUTE", "requests a user; 0 is off", least=0
-        ),
-    )
-    login_limit_per_minute: int = field(
-        default=10,
-        metadata=_env(
-            "BOARDCAST_LOGIN_LIMIT_PER_MINUTE",
-            "tries to log in an account; 0 is off",
-            least=0,
-        ),
-    )
     database_pool_size: int = field(
         default=10,
         metadata=_env(

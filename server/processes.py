@@ -25,7 +25,7 @@ _LOG_BYTES = 10 * 1024 * 1024
 _LOG_CHECK_SECONDS = 60.0
 _POLL_SECONDS = 0.02
 _FIRST_DELAY_SECONDS = 0.1
-_LONGEST_DELAY_SECONDS = 5.0
+_LONGEST_DELAY_SECONDS = 2.0
 _STABLE_SECONDS = 10.0  # who lived that long is started again without a delay
 
 

@@ -149,7 +149,7 @@ class Store:
             version = await _HEADS.lock_head(connection, project_id=project_id)
             if version is None:
                 raise ProjectNotFound
-            yield HeldProject(connection, project_id)
+            yield HeldProject(connection, project_id, version)
 
     async def project_of(self, task_id: TaskId) -> ProjectId | None:
         """Say which project a task is in."""
@@ -230,9 +230,10 @@ class Store:
 class HeldProject:
     """A project whose head row is locked until the end of the transaction."""
 
-    def __init__(self, connection: Connection, project_id: ProjectId):
+    def __init__(self, connection: Connection, project_id: ProjectId, version: int):
         self._connection = connection
         self._project_id = project_id
+        self.version = version
 
     async def events_since(self, version: int) -> list[bytes]:
         """Everything after `version`, oldest first."""

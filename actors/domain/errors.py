@@ -142,6 +142,12 @@ class OutcomeUnknown(Unavailable):
     code = "outcome_unknown"
 
 
+class StateAhead(Unavailable):
+    """The database is behind what it had acknowledged; the project is read anew."""
+
+    code = "database_behind"
+
+
 class DeadlineExceeded(Unavailable):
     """The change could not be started in time; it was not made."""
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from server import processes
+from server import migrate, processes
 
 pytestmark = pytest.mark.timeout(60)  # each of them starts real servers
 
@@ -24,7 +25,12 @@ PASSWORD = "a long enough phrase"
 class Server:
     """`boardcast serve` in a process group of its own, as a shell would start it."""
 
-    def __init__(self, data_dir: Path, *arguments: str):
+    def __init__(
+        self,
+        data_dir: Path,
+        *arguments: str,
+        environ: Mapping[str, str] | None = None,
+    ):
         self.data_dir = data_dir
         self._log = (data_dir / "server.log").open("a+")
         self.process = subprocess.Popen(
@@ -32,6 +38,7 @@ class Server:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._log,
+            env={**os.environ, **(environ or {})},
             text=True,
             start_new_session=True,
         )
@@ -97,8 +104,8 @@ def boardcast(
 def start(data_dir: Path) -> Iterator[Any]:
     with ExitStack() as stack:
 
-        def start(*arguments: str) -> Server:
-            server = Server(data_dir, *arguments)
+        def start(*arguments: str, **options: Any) -> Server:
+            server = Server(data_dir, *arguments, **options)
             stack.callback(server.close)
             return server
 
@@ -246,3 +253,27 @@ def test_a_directory_that_cannot_be_used_is_one_line(data_dir: Path):
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     assert "is not a directory" in refused.stderr
+
+
+def test_production_waits_for_an_approved_migration_and_says_so(
+    start, data_dir: Path, empty_database_url: str, redis_url: str
+):
+    environ = {
+        "BOARDCAST_ENV": "production",
+        "DATABASE_URL": empty_database_url,
+        "REDIS_URL": redis_url,
+        "JWT_SECRET_KEY": secrets.token_hex(32),
+        "JWT_REFRESH_SECRET_KEY": secrets.token_hex(32),
+    }
+    server = start("--demo", environ=environ)
+    lines = server.ready()
+
+    with pytest.raises(HTTPError) as refusal:
+        server.call("GET", "/health/ready")
+    refusal.value.close()
+    migrate.migrate(empty_database_url)
+
+    assert lines[0].startswith("Boardcast waits for `boardcast migrate`: ")
+    assert refusal.value.code == 503
+    assert server.call("GET", "/health/ready")["status"] == "ok"
+    assert [file.name for file in data_dir.iterdir()] == ["server.log"]

@@ -180,13 +180,14 @@ async def test_the_last_answers_are_given_before_the_end(
     async with running(database_url, redis_url) as board:
         ada = await board.person()
         listener = await ada.listen()
-        drain = board.app[keys.SOCKETS].drain()
-        closing, _ = await asyncio.gather(listener.closing(), drain)
+        closing, _ = await asyncio.gather(listener.closing(), board.app.shutdown())
+        ready = await board.nobody.get("/health/ready")
         answer = await ada.post("/tasks", {"title": "still"})
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
             await board.connect(headers=ada.headers)
 
     assert closing[0] == 1012
+    assert (ready.status, ready.json["draining"]) == (503, True)
     assert answer.status == 201
     assert refused.value.status == 503
     assert refused.value.headers is not None
