@@ -31,6 +31,7 @@ class Envelope:
     deadline: float
     done: asyncio.Future[Committed]
     has_started: bool = field(default=False)
+    is_refused: bool = field(default=False)
 
     def start(self, now: float) -> bool:
         """Say whether it is still worth doing: its caller is there, and has time."""

@@ -96,6 +96,8 @@ class Journal:
             taken = lane.take(self._entries_limit)
             try:
                 await self._flush(taken)
+            except Exception:  # noqa: BLE001  # a dead lane would keep its projects waiting
+                _log.exception("journal.failed", batches=len(taken))
             finally:
                 for _, done in taken:
                     _fail(done, OutcomeUnknown())

@@ -77,11 +77,14 @@ class Audience:
     """Who saw a thing before an event, or sees it after.
 
     `members` is the project's own collection: it holds only until the next event.
+    `bystanders` had a part in tasks that went with their project: what they see has
+    changed, but the project's own event is not for them.
     """
 
     members: Collection[UserId]
     others: frozenset[UserId]
     is_inbox: bool
+    bystanders: frozenset[UserId] = frozenset()
 
     def is_same(self, other: "Audience") -> bool:
         """Say, without comparing members one by one, that both are the same users."""
@@ -93,6 +96,10 @@ class Feed(Protocol):
 
     def publish(self, audience: Audience, entries: Sequence[Entry]) -> None:
         """Take note. Must not wait and must not raise: it runs after the commit."""
+        ...
+
+    def doubt(self) -> None:
+        """Rely on nothing: something may be committed that nobody was told of yet."""
         ...
 
 

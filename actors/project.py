@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from actors.actor import Committed, Envelope, Mailbox
-from actors.domain.commands import Command
+from actors.domain.commands import Command, PutMember, UpdateProject, UpdateTask
 from actors.domain.decide import decide
 from actors.domain.errors import (
     DomainError,
@@ -28,6 +28,7 @@ from actors.domain.events import (
     Entry,
     Event,
     MemberEvent,
+    ProjectDeleted,
     ProjectEvent,
     Receipt,
     TaskEvent,
@@ -183,7 +184,7 @@ class ProjectActor:
     async def _turn(self, envelopes: list[Envelope]) -> None:
         for _ in range(_OPTIMISTIC_ATTEMPTS):
             plan = self._decide(envelopes)
-            if not plan.entries:
+            if not plan.entries and not plan.receipts:
                 plan.answer()
                 return
             try:
@@ -221,11 +222,10 @@ class ProjectActor:
         """Lock the project's head, then catch up and decide: nobody comes between."""
         try:
             async with self._around.store.exclusive(self.project_id) as held:
-                if held.version < self.state.version:  # a failover, an old backup
-                    raise StateAhead
+                self._check(held.version)
                 self._take(await held.events_since(self.state.version))
                 plan = self._decide(envelopes)
-                if plan.entries:
+                if plan.entries or plan.receipts:
                     await held.append(plan.batch(self.state.version))
         except (OutcomeUnknown, StateAhead) as error:
             _fail_all(envelopes, error)
@@ -237,9 +237,16 @@ class ProjectActor:
         else:
             self._committed(plan)
 
+    def _check(self, version: int) -> None:
+        """Refuse to go on from more than the database has: a failover, a backup."""
+        if version < self.state.version:
+            raise StateAhead
+
     def _decide(self, envelopes: list[Envelope]) -> _Plan:
         plan = _Plan(Draft(self.state))
         for envelope in envelopes:
+            if envelope.is_refused:
+                continue  # decided again after a conflict: a 500 is final
             try:
                 events = decide(plan.draft, envelope.command)
                 bodies = [self._around.codec.encode(event) for event in events]
@@ -247,6 +254,7 @@ class ProjectActor:
                 plan.answers.append((envelope, refusal))
             except Exception as error:  # noqa: BLE001  # the draft is untouched
                 _log.error("project.command_failed", id=self.project_id, exc_info=error)
+                envelope.is_refused = True
                 envelope.fail(error)
             else:
                 plan.take(envelope, events, bodies)
@@ -269,6 +277,7 @@ class ProjectActor:
         for entry in entries:
             before = _others(self.state, entry.event)
             is_inbox = _is_inbox(self.state, entry.event)
+            bystanders = _bystanders(self.state, entry.event)
             if not isinstance(entry.event, TaskEvent):
                 members = frozenset(self.state.members)
             self.state.apply(entry.event)
@@ -276,6 +285,7 @@ class ProjectActor:
                 members=members,
                 others=before | _others(self.state, entry.event),
                 is_inbox=is_inbox,
+                bystanders=bystanders,
             )
             if published and published[-1][0].is_same(audience):
                 published[-1][1].append(entry)
@@ -298,6 +308,20 @@ def _answer(events: tuple[Event, ...]) -> Event:
     return (of_project or events)[-1]
 
 
+def _answering_version(
+    draft: Draft, command: Command, events: tuple[Event, ...]
+) -> int:
+    """Name the event that shows what a repeat is answered with."""
+    match command:
+        case UpdateTask(task_id=task_id) if task_id in draft.tasks:
+            return draft.tasks[task_id].version
+        case UpdateProject() if draft.project is not None:
+            return draft.project.version
+        case PutMember(user_id=user_id) if user_id in draft.members:
+            return draft.members[user_id].version
+    return events[-1].version if events else draft.version
+
+
 def _others(state: ProjectState, event: Event) -> frozenset[UserId]:
     """Who has a part in the event's thing without being a member, as of `state`."""
     users = set() if state.project is None else {state.project.owner_id}
@@ -309,6 +333,12 @@ def _others(state: ProjectState, event: Event) -> frozenset[UserId]:
     else:
         users.add(event.project.owner_id)
     return frozenset(users)
+
+
+def _bystanders(state: ProjectState, event: Event) -> frozenset[UserId]:
+    if not isinstance(event, ProjectDeleted):
+        return frozenset()
+    return frozenset().union(*(parties(task) for task in state.tasks.values()))
 
 
 def _is_inbox(state: ProjectState, event: Event) -> bool:

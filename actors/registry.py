@@ -9,17 +9,19 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextvars import Context
 from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
 
 from actors.actor import Committed
-from actors.domain.commands import Command, CreateProject
+from actors.domain.commands import Command, CreateProject, CreateTask
 from actors.domain.errors import (
     ActorStopped,
-    OutcomeUnknown,
+    DomainError,
     ProjectNotFound,
+    StateAhead,
     StoreUnavailable,
     TaskNotFound,
     Unavailable,
@@ -39,10 +41,11 @@ _KEPT_PLACES = 100_000  # about 100 bytes each
 
 @dataclass(slots=True)
 class _Slot:
-    """A live actor and when it was last used, in the registry's clock."""
+    """A live actor, its version at the start, and when it was last used."""
 
     actor: ProjectActor
     used_at: float
+    first_version: int
 
 
 @dataclass(slots=True)
@@ -75,6 +78,7 @@ class Registry:
         self._loads: dict[ProjectId, asyncio.Task[ProjectActor]] = {}
         self._failures: dict[ProjectId, _Failures] = {}
         self._places: OrderedDict[TaskId, ProjectId] = OrderedDict()
+        self._resumes: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
     def __len__(self) -> int:
@@ -112,7 +116,10 @@ class Registry:
 
     async def ask(self, project_id: ProjectId, command: Command) -> Committed:
         """Find the actor and ask it; see `ProjectActor.ask` for what it raises."""
-        return await (await self.get(project_id)).ask(command)
+        committed = await (await self.get(project_id)).ask(command)
+        if isinstance(command, CreateTask):
+            self._remember(command.task_id, project_id)
+        return committed
 
     async def create(self, command: CreateProject) -> Committed:
         """Make a new project: its actor starts from nothing."""
@@ -131,53 +138,56 @@ class Registry:
 
         A task never moves, so what was found once is remembered.
         """
-        known = self._places.get(task_id)
-        if known is not None:
-            return known
-        project_id = await self._store.project_of(task_id)
+        project_id = self._places.get(task_id)
+        if project_id is None:
+            project_id = await self._store.project_of(task_id)
         if project_id is None:
             raise TaskNotFound
-        self._places[task_id] = project_id
-        if len(self._places) > _KEPT_PLACES:
-            self._places.popitem(last=False)
+        self._remember(task_id, project_id)
         return project_id
 
     async def evict_idle(self) -> int:
         """Stop the actors that nobody used for `idle_seconds`; say how many."""
         before = self._clock() - self._idle_seconds
-        idle = [
-            slot.actor
-            for slot in self._slots.values()
-            if slot.used_at < before and not slot.actor.waiting
-        ]
-        for actor in idle:
-            del self._slots[actor.project_id]
-            await actor.stop()
-        return len(idle)
+        evicted = 0
+        for project_id, slot in list(self._slots.items()):
+            if slot.used_at >= before or slot.actor.waiting:
+                continue  # each is looked at when its turn comes: stopping takes time
+            if self._slots.get(project_id) is slot:
+                del self._slots[project_id]
+                await slot.actor.stop()
+                evicted += 1
+        return evicted
 
     async def close(self) -> None:
         """Drain: started commands finish, waiting ones are answered ActorStopped."""
         self._is_closed = True
-        for load in list(self._loads.values()):
-            load.cancel()
-        await asyncio.gather(*self._loads.values(), return_exceptions=True)
+        tasks = [*self._loads.values(), *self._resumes]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(actor.stop() for actor in self))
         self._slots.clear()
 
     async def _load(self, project_id: ProjectId) -> ProjectActor:
         failures = self._failures.get(project_id)
         if failures is not None and failures.told is not None:
-            return self._start(await self._resumed(failures, failures.told))
+            resumed = await self._resumed(failures, failures.told)
+            if resumed is not None:
+                return self._start(resumed)
         state = await self._store.load(project_id)
         if state is None:
             raise ProjectNotFound
         return self._start(ProjectActor(state, self._around))
 
-    async def _resumed(self, failures: _Failures, told: ProjectState) -> ProjectActor:
-        """Go on after a commit of unknown outcome.
+    async def _resumed(
+        self, failures: _Failures, told: ProjectState
+    ) -> ProjectActor | None:
+        """Go on after an end that may have come between a commit and its publication.
 
-        If it did happen nobody has been told of it: a fresh load would leave a gap in
-        what sockets see, so the log is read and published from there on.
+        Nobody has been told of that commit: a fresh load would leave a gap in what
+        sockets see, so the log is read and published from there on. None if that is
+        impossible.
         """
         failures.told = None
         actor = ProjectActor(told, self._around)
@@ -186,9 +196,18 @@ class Registry:
         except StoreUnavailable:
             failures.told = told
             raise
+        except Exception:
+            _log.exception("project.not_resumed", id=told.project_id)
+            return None
         if actor.state.project is None:
             raise ProjectNotFound
         return actor
+
+    def _remember(self, task_id: TaskId, project_id: ProjectId) -> None:
+        self._places[task_id] = project_id
+        self._places.move_to_end(task_id)
+        if len(self._places) > _KEPT_PLACES:
+            self._places.popitem(last=False)
 
     def _loaded(self, project_id: ProjectId, load: asyncio.Task[ProjectActor]) -> None:
         self._loads.pop(project_id, None)
@@ -198,7 +217,7 @@ class Registry:
     def _start(self, actor: ProjectActor) -> ProjectActor:
         if self._is_closed:
             raise ActorStopped
-        self._slots[actor.project_id] = _Slot(actor, self._clock())
+        self._slots[actor.project_id] = _Slot(actor, self._clock(), actor.state.version)
         actor.start().add_done_callback(partial(self._ended, actor))
         return actor
 
@@ -210,20 +229,47 @@ class Registry:
         if error is None:
             self._failures.pop(actor.project_id, None)
             return
-        failures = self._failures.setdefault(actor.project_id, _Failures())
-        failures.count += 1
         self._around.meter.failed()
+        failures = self._failures.setdefault(actor.project_id, _Failures())
+        if slot is not None and actor.state.version > slot.first_version:
+            failures.count = 0  # it has done something since: no endless failing
+        failures.count += 1
         pause = min(_BACKOFF_SECONDS * 2**failures.count, _BACKOFF_LIMIT_SECONDS)
         failures.until = self._clock() + pause
-        if isinstance(error, OutcomeUnknown):
-            failures.told = actor.state
         _log.error(
             "project.failed",
             id=actor.project_id,
             version=actor.state.version,
             failures=failures.count,
-            exc_info=None if isinstance(error, OutcomeUnknown) else error,
+            exc_info=None if isinstance(error, Unavailable) else error,
         )
+        for feed in self._around.feeds:
+            feed.doubt()
+        if not isinstance(error, StateAhead):
+            failures.told = actor.state
+            self._resume_later(actor.project_id, pause)
+
+    def _resume_later(self, project_id: ProjectId, pause_seconds: float) -> None:
+        if self._is_closed:
+            return
+        task = asyncio.create_task(
+            self._resume(project_id, pause_seconds), context=Context()
+        )
+        self._resumes.add(task)
+        task.add_done_callback(self._resumes.discard)
+
+    async def _resume(self, project_id: ProjectId, pause_seconds: float) -> None:
+        """Tell soon what nobody was told of, though nobody may ask for the project."""
+        deadline = self._clock() + self._idle_seconds
+        while self._clock() < deadline:
+            await asyncio.sleep(pause_seconds)
+            try:
+                await self.get(project_id)
+            except Unavailable:
+                continue
+            except DomainError:
+                return
+            return
 
     def _refuse_if_failing(self, project_id: ProjectId) -> None:
         failures = self._failures.get(project_id)

@@ -64,9 +64,11 @@ async def _process(
     *command: str, ready: str, env: Mapping[str, str] | None = None
 ) -> AsyncIterator[str]:
     """Run a server until the block ends; gives the line that contains `ready`."""
+    errors = tempfile.TemporaryFile()  # noqa: SIM115  # the log: closed with the process
     process = await asyncio.create_subprocess_exec(
         *command,
         stdout=asyncio.subprocess.PIPE,
+        stderr=errors,
         env={**os.environ, **(env or {})},
         cwd=_HERE.parent,
     )
@@ -81,12 +83,13 @@ async def _process(
         if process.returncode is None:
             process.send_signal(signal.SIGINT)
         await process.wait()
+        errors.close()
 
 
 @asynccontextmanager
 async def boardcast(data_dir: Path, **settings: str) -> AsyncIterator[Server]:
     """Run a server on its own data directory, with a user, a project and tasks."""
-    env = {"BOARDCAST_LOG_LEVEL": "warning", **settings}
+    env = {"BOARDCAST_LOG_FORMAT": "json", **settings}  # the default off a terminal
     command = (sys.executable, "-m", "server", "serve", "--port", "0")
     async with _process(
         *command, "--data-dir", str(data_dir), ready="http://", env=env

@@ -44,6 +44,8 @@ async def migrate(config: Config, *, is_approved: bool) -> int:
 
 async def seed(config: Config) -> int:
     """Fill an empty database with the demo company."""
+    if config.is_production:
+        raise Mistake("a demo has published passwords: not in production")
     async with _application(config, "seed") as app:
         demo = Demo(
             app[keys.STORE],

@@ -13,8 +13,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from actors.domain.errors import StoreUnavailable, Unavailable
+from actors.domain.events import Batch, ProjectCreated
 from actors.hub import Hub
 from actors.journal import Journal
+from actors.ports import Audience
 from actors.project import Surroundings
 from actors.registry import Registry
 from server import keys, requests
@@ -150,11 +152,12 @@ async def _actors(app: web.Application) -> AsyncIterator[None]:
         entries_limit=limit,
         meter=metrics,
     )
+    app[keys.FEEDS] = (sights, hub)
     around = Surroundings(
         store=store,
         journal=journal,
         codec=EventCodec(),
-        feeds=(sights, hub),
+        feeds=app[keys.FEEDS],
         meter=metrics,
         mailbox_size=config.mailbox_size,
         batch_limit=limit,
@@ -191,9 +194,25 @@ def _counter(metrics: Metrics) -> Callable[[str], None]:
     return count
 
 
+def _announcer(app: web.Application) -> Callable[[Batch], None]:
+    """Tell of new inboxes, which are made with their owners and not by an actor."""
+
+    def announce(inbox: Batch) -> None:
+        owners = frozenset(
+            entry.event.project.owner_id
+            for entry in inbox.entries
+            if isinstance(entry.event, ProjectCreated)
+        )
+        audience = Audience(members=(), others=owners, is_inbox=True)
+        for feed in app[keys.FEEDS]:
+            feed.publish(audience, inbox.entries)
+
+    return announce
+
+
 async def _accounts(app: web.Application) -> AsyncIterator[None]:
     config, hub = app[keys.CONFIG], app[keys.HUB]
-    accounts = Accounts(app[keys.DATABASE], on_created=app[keys.LISTS].account_made)
+    accounts = Accounts(app[keys.DATABASE], on_created=_announcer(app))
     tokens = Tokens(
         access_secret=config.jwt_secret,
         refresh_secret=config.jwt_refresh_secret,

@@ -99,7 +99,7 @@ class Config:
         default=(),
         metadata=_env(
             "BOARDCAST_CORS_ORIGINS",
-            "origins of web pages that may call, separated by commas",
+            "origins of web pages that may open a WebSocket, separated by commas",
         ),
     )
     access_token_seconds: int = field(
@@ -211,6 +211,15 @@ class Config:
         metadata=_env(
             "BOARDCAST_SHUTDOWN_SECONDS",
             "how long requests may take to finish at the end",
+            least=0,
+            most=600,
+        ),
+    )
+    drain_seconds: float = field(
+        default=0.0,
+        metadata=_env(
+            "BOARDCAST_DRAIN_SECONDS",
+            "how long to serve on, not ready, for a balancer to notice the end",
             least=0,
             most=600,
         ),

@@ -15,6 +15,7 @@ from actors.domain.commands import (
     CreateProject,
     CreateTask,
     PutMember,
+    UpdateProject,
     UpdateTask,
 )
 from actors.domain.model import (
@@ -154,27 +155,50 @@ class Demo:
         self._now = datetime.now(UTC)
 
     async def fill(self, *, tasks: int = TASKS) -> bool:
-        """Make the company; False, and nothing done, if anything is there already."""
-        if await self._store.count_projects() > 0:
+        """Make the company, or what is missing of one that was interrupted.
+
+        False, and nothing done, if anything else is there already.
+        """
+        if await self._store.count_projects() > 0 and not await self._is_begun():
             return False
         people = [await self._hire(person) for person in PEOPLE]
-        project_ids = [
-            await self._found(people, name, number)
-            for number, name in enumerate(_PROJECTS)
-        ]
-        share, rest = divmod(tasks, len(project_ids))
-        for number, (name, project_id) in enumerate(
-            zip(_PROJECTS, project_ids, strict=True)
-        ):
+        share, rest = divmod(tasks, len(_PROJECTS))
+        for number, name in enumerate(_PROJECTS):
+            project_id = await self._found(people, name, number)
             await self._plan(people, project_id, name, share + (number < rest))
+            await self._describe(people, project_id, name)
         return True
 
+    async def _is_begun(self) -> bool:
+        """Say whether a demo was begun here and not ended: what ends it comes last."""
+        first = await self._accounts.find_by_login(email=email_of(PEOPLE[0]))
+        if first is None:
+            return False
+        return not await self._store.has_described_project([*_PROJECTS][-1])
+
+    async def _describe(
+        self, people: Sequence[User], project_id: ProjectId, name: str
+    ) -> None:
+        """Describe a project when all of it is there."""
+        project = (await self._registry.get(project_id)).state.project
+        owners = [user for user in people if project and user.id == project.owner_id]
+        command = UpdateProject(
+            caller=_caller(owners[0]),
+            at=self._now - timedelta(days=100),
+            request_id=_REQUEST_ID,
+            description=_PROJECTS[name][0],
+        )
+        await self._registry.ask(project_id, command)
+
     async def _hire(self, person: Person) -> User:
+        known = await self._accounts.find_by_login(email=email_of(person))
+        if known is not None:
+            return known.user
         return await create_account(
             self._accounts,
             self._ids,
             self._passwords,
-            email=f"{person.username}@demo.example",
+            email=email_of(person),
             username=person.username,
             password=PASSWORD,
             first_name=person.first_name,
@@ -186,6 +210,10 @@ class Demo:
 
     async def _found(self, people: Sequence[User], name: str, number: int) -> ProjectId:
         owner = people[number % len(people)]
+        for project_id in await self._store.visible_ids(owner.id):
+            project = (await self._registry.get(project_id)).state.project
+            if project and project.owner_id == owner.id and project.name == name:
+                return project_id
         founded = self._now - timedelta(days=110 - number)
         project_id = await self._ids.project()
         await self._registry.create(
@@ -196,7 +224,6 @@ class Demo:
                 project_id=project_id,
                 owner_id=owner.id,
                 name=name,
-                description=_PROJECTS[name][0],
             )
         )
         others = [person for person in people if person.id != owner.id]
@@ -223,6 +250,7 @@ class Demo:
         project = actor.state.project
         if project is not None:
             team += [user for user in people if user.id == project.owner_id]
+        count -= len(actor.state.tasks)
         made = [await self._task(team, name) for _ in range(count)]
         await self._ask_all(project_id, made)
         moved = [step for task in made for step in self._progress(task)]
@@ -275,6 +303,11 @@ class Demo:
                     for command in commands[start : start + _AT_ONCE]
                 )
             )
+
+
+def email_of(person: Person) -> str:
+    """Give the address that somebody of the demo company logs in with."""
+    return f"{person.username}@demo.example"
 
 
 def _caller(user: User) -> Caller:

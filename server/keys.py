@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from actors.hub import Hub
     from actors.journal import Journal
+    from actors.ports import Feed
     from actors.registry import Registry
     from server.config import Config
     from server.docs import Asset
@@ -37,6 +38,7 @@ STORE: web.AppKey["Store"] = web.AppKey("store")
 ACCOUNTS: web.AppKey["Accounts"] = web.AppKey("accounts")
 JOURNAL: web.AppKey["Journal"] = web.AppKey("journal")
 REGISTRY: web.AppKey["Registry"] = web.AppKey("registry")
+FEEDS: web.AppKey[tuple["Feed", ...]] = web.AppKey("feeds")
 HUB: web.AppKey["Hub"] = web.AppKey("hub")
 LISTS: web.AppKey["Lists"] = web.AppKey("lists")
 PEOPLE: web.AppKey["People"] = web.AppKey("people")

@@ -4,6 +4,7 @@ They come from SQL and are kept as ready bytes with the stamp of before the quer
 `server.sights` for why that is never stale.
 """
 
+import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -13,15 +14,16 @@ from typing import Any, cast
 
 from yarl import URL
 
+from actors.domain.errors import StoreUnavailable
 from actors.domain.model import Caller, Project, Task
 from server.cursors import Cursors
 from server.representations import encode, encode_list
 from server.sights import Sights, Stamp
 from sql.store import Page, ProjectFilter, Sight, Store, TaskFilter
 
-_KEPT_BYTES = 64 * 1024 * 1024  # of bodies
-_KEPT_ANSWERS = 50_000  # what goes with a body is about 1 KB
+_KEPT_BYTES = 64 * 1024 * 1024
 _KEPT_ADDRESS_LENGTH = 256
+_OVERHEAD_BYTES = 1024  # of the key and the objects around a body
 _Key = tuple[int, str, str]
 
 
@@ -41,6 +43,11 @@ class ListAnswer:
 class _Kept:
     stamp: Stamp
     answer: ListAnswer
+
+    @property
+    def bytes(self) -> int:
+        """About what it takes: the body, and its key and objects."""
+        return len(self.answer.body) + _OVERHEAD_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +87,7 @@ class Lists:
         self._limit_bytes = kept_bytes
         self._bytes = 0
         self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
-
-    def account_made(self) -> None:
-        """Take note that there is a new account, and an inbox with it."""
-        self._sights.account_made()
+        self._making: dict[tuple[_Key, Stamp], asyncio.Future[ListAnswer]] = {}
 
     async def tasks(
         self, caller: Caller, query: Mapping[str, Any], url: URL
@@ -117,18 +121,39 @@ class Lists:
         if stamp is None:
             await self._sights.sight(caller)
             stamp = self._sights.stamp(caller)
-        answer = await make()
-        if stamp is not None and len(key[2]) <= _KEPT_ADDRESS_LENGTH:
+        if stamp is None or len(key[2]) > _KEPT_ADDRESS_LENGTH:
+            return await make()
+        return await self._made_once(key, stamp, make)
+
+    async def _made_once(
+        self, key: _Key, stamp: Stamp, make: Callable[[], Awaitable[ListAnswer]]
+    ) -> ListAnswer:
+        """Make the answer, or wait for who makes the very same one already."""
+        making = self._making.get((key, stamp))
+        if making is not None:
+            return await asyncio.shield(making)
+        making = asyncio.get_running_loop().create_future()
+        self._making[key, stamp] = making
+        try:
+            answer = await make()
+        except BaseException as error:
+            making.set_exception(_shared_error(error))
+            making.exception()  # there may be nobody who waits
+            raise
+        else:
+            making.set_result(answer)
             self._keep(key, _Kept(stamp, answer))
-        return answer
+            return answer
+        finally:
+            del self._making[key, stamp]
 
     def _keep(self, key: _Key, kept: _Kept) -> None:
         old = self._kept.pop(key, None)
-        self._bytes += len(kept.answer.body) - (len(old.answer.body) if old else 0)
+        self._bytes += kept.bytes - (old.bytes if old else 0)
         self._kept[key] = kept
-        while self._bytes > self._limit_bytes or len(self._kept) > _KEPT_ANSWERS:
+        while self._bytes > self._limit_bytes:
             _, dropped = self._kept.popitem(last=False)
-            self._bytes -= len(dropped.answer.body)
+            self._bytes -= dropped.bytes
 
     async def _list_tasks(
         self, caller: Caller, query: Mapping[str, Any], url: URL
@@ -187,9 +212,19 @@ class Lists:
         )
         return ListAnswer(
             body=body,
-            etag=f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"',
+            etag=digest_tag(body),
             link=None if cursor is None else _next_link(asked.url, cursor),
         )
+
+
+def digest_tag(body: bytes) -> str:
+    """Make an entity tag that is another whenever the bytes are."""
+    return f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+
+
+def _shared_error(error: BaseException) -> BaseException:
+    """Say it to others too, except that the one who asked first has gone."""
+    return error if isinstance(error, Exception) else StoreUnavailable()
 
 
 def _next_link(url: URL, cursor: str) -> str:

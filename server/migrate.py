@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from uuid import uuid4
 
 import pg8000.dbapi
@@ -202,7 +202,7 @@ def _arguments(url: str) -> dict[str, Any]:
         raise MigrationFailed("the database's URL does not begin with postgresql://")
     query = dict(parse_qsl(parts.query))
     host = query.get("host") or unquote(parts.hostname or "localhost")
-    port = int(query.get("port") or parts.port or 5432)
+    port = _port(query, parts)
     return {
         "user": unquote(parts.username or query.get("user", "")) or "postgres",
         "password": unquote(parts.password or query.get("password", "")) or None,
@@ -212,6 +212,13 @@ def _arguments(url: str) -> dict[str, Any]:
         "sock": _socket(host, port),
         "ssl_context": False if host.startswith("/") else _tls(query),
     }
+
+
+def _port(query: Mapping[str, str], parts: SplitResult) -> int:
+    try:
+        return int(query.get("port") or parts.port or 5432)
+    except ValueError as error:
+        raise MigrationFailed("the port in the database's URL is no number") from error
 
 
 def _socket(host: str, port: int) -> socket.socket:

@@ -1,5 +1,7 @@
 """Handlers of projects and their members: they parse, ask and dump."""
 
+from functools import partial
+
 from aiohttp import web
 
 from actors.domain.commands import (
@@ -18,9 +20,9 @@ from server.representations import encode_list, encode_member, encode_project
 from server.requests import (
     Stamp,
     answer,
+    answer_bytes,
     answer_list,
     caller_of,
-    json_response,
     once,
     project_id_of,
     stamp_of,
@@ -37,21 +39,20 @@ async def list_projects(request: web.Request) -> web.StreamResponse:
 
 async def create_project(request: web.Request) -> web.StreamResponse:
     """Make a project that belongs to the caller."""
-    project_id = await request.app[keys.IDS].project()
+    return await once(request, partial(_create, request), 201)
 
-    async def act(stamp: Stamp) -> web.Response:
-        command = CreateProject(
-            project_id=project_id,
-            owner_id=stamp["caller"].id,
-            **request[keys.BODY],
-            **stamp,
-        )
-        done = await request.app[keys.REGISTRY].create(command)
-        project = _project_after(done.events)
-        body, location = encode_project(project), f"/projects/{project.id}"
-        return answer(request, body, project.version, location=location)
 
-    return await once(request, act, 201)
+async def _create(request: web.Request, stamp: Stamp) -> web.Response:
+    command = CreateProject(
+        project_id=await request.app[keys.IDS].project(),
+        owner_id=stamp["caller"].id,
+        **request[keys.BODY],
+        **stamp,
+    )
+    done = await request.app[keys.REGISTRY].create(command)
+    project = _project_after(done.events)
+    body, location = encode_project(project), f"/projects/{project.id}"
+    return answer(request, body, project.version, location=location)
 
 
 async def get_project(request: web.Request) -> web.StreamResponse:
@@ -61,19 +62,18 @@ async def get_project(request: web.Request) -> web.StreamResponse:
 
 async def update_project(request: web.Request) -> web.StreamResponse:
     """Change the fields that the body names; an owner_id hands the project over."""
-    actor = await _actor_of(request)
+    return await once(request, partial(_update, request), 200)
+
+
+async def _update(request: web.Request, stamp: Stamp) -> web.Response:
+    actor, fields = await _actor_of(request), request[keys.BODY]
     _visible(request, actor)  # strangers learn nothing from what follows
-    fields = request[keys.BODY]
     await request.app[keys.PEOPLE].require(fields.get("owner_id"), "/owner_id")
-
-    async def act(stamp: Stamp) -> web.Response:
-        done = await actor.ask(UpdateProject(**fields, **stamp))
-        if not done.events:
-            return _show(request, actor)
-        project = _project_after(done.events)
-        return answer(request, encode_project(project), project.version)
-
-    return await once(request, act, 200)
+    done = await actor.ask(UpdateProject(**fields, **stamp))
+    if not done.events:
+        return _show(request, actor)
+    project = _project_after(done.events)
+    return answer(request, encode_project(project), project.version)
 
 
 async def delete_project(request: web.Request) -> web.StreamResponse:
@@ -96,28 +96,28 @@ async def list_members(request: web.Request) -> web.StreamResponse:
         offset=0,
         next_cursor=None,
     )
-    return json_response(body, {})
+    return answer_bytes(request, body)
 
 
 async def put_member(request: web.Request) -> web.StreamResponse:
     """Add a member, or change the role of one."""
+    return await once(request, partial(_put_member, request), 200)
+
+
+async def _put_member(request: web.Request, stamp: Stamp) -> web.Response:
     actor = await _actor_of(request)
     _visible(request, actor)
     user_id = UserId(request[keys.PATH_IDS]["user_id"])
     await request.app[keys.PEOPLE].require(user_id, "/user_id")
-
-    async def act(stamp: Stamp) -> web.Response:
-        role = request[keys.BODY]["role"]
-        done = await actor.ask(PutMember(user_id=user_id, role=role, **stamp))
-        member = actor.state.members.get(user_id)
-        for event in done.events:
-            if isinstance(event, MemberEvent):
-                member = event.member
-        if member is None:
-            raise MemberNotFound
-        return answer(request, encode_member(member), member.version)
-
-    return await once(request, act, 200)
+    role = request[keys.BODY]["role"]
+    done = await actor.ask(PutMember(user_id=user_id, role=role, **stamp))
+    member = actor.state.members.get(user_id)
+    for event in done.events:
+        if isinstance(event, MemberEvent):
+            member = event.member
+    if member is None:
+        raise MemberNotFound
+    return answer(request, encode_member(member), member.version)
 
 
 async def remove_member(request: web.Request) -> web.StreamResponse:

@@ -13,7 +13,7 @@ from actors.domain.commands import IdempotencyKey
 from actors.domain.errors import KeyAlreadyUsed
 from actors.domain.model import Caller, ProjectId, TaskId, UserId
 from server import keys
-from server.lists import ListAnswer
+from server.lists import ListAnswer, digest_tag
 from server.problems import FieldError, Problem
 from sql.store import Remembered
 
@@ -97,6 +97,14 @@ def answer_list(request: web.Request, listed: ListAnswer) -> web.Response:
     if is_known(request, listed.etag):
         return web.Response(status=304, headers=headers)
     return json_response(listed.body, headers)
+
+
+def answer_bytes(request: web.Request, body: bytes) -> web.Response:
+    """Show what has no version of its own; its ETag is a digest of the bytes."""
+    etag = digest_tag(body)
+    if is_known(request, etag):
+        return web.Response(status=304, headers={"ETag": etag})
+    return json_response(body, {"ETag": etag})
 
 
 def json_response(

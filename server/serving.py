@@ -7,7 +7,6 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import structlog
 from aiohttp import web
@@ -16,7 +15,7 @@ from actors.domain.errors import StoreUnavailable
 from server import keys
 from server.app import Urls, create_app
 from server.config import Config
-from server.demo import PASSWORD, PEOPLE
+from server.demo import PASSWORD, PEOPLE, email_of
 from server.embedded import Embedded
 from server.migrate import migrate, pending
 from server.mistakes import Mistake
@@ -33,12 +32,16 @@ async def serve(config: Config) -> int:
 
     Raises Mistake, DataDirError, StartFailed or MigrationFailed.
     """
-    serving = asyncio.ensure_future(_serve(config))
-    stopping = asyncio.Event()
+    if config.demo and config.is_production:
+        raise Mistake("a demo has published passwords: not in production")
+    stopping, is_ready = asyncio.Event(), asyncio.Event()
+    serving = asyncio.ensure_future(_serve(config, stopping, is_ready))
 
     def stop() -> None:
-        if not stopping.is_set():  # who is impatient must not interrupt the cleaning
-            stopping.set()
+        if stopping.is_set():  # who is impatient must not interrupt the cleaning
+            return
+        stopping.set()
+        if not is_ready.is_set():
             serving.cancel()
 
     loop = asyncio.get_running_loop()
@@ -52,18 +55,28 @@ async def serve(config: Config) -> int:
     return 0
 
 
-async def _serve(config: Config) -> None:
+async def _serve(
+    config: Config, stopping: asyncio.Event, is_ready: asyncio.Event
+) -> None:
     # First of all: who cannot have the port need not wait for the databases.
     with _bound(config.host, config.port) as listening:
         async with _servers(config) as urls:
             missing = await _prepare(config, urls.database)
-            if missing:  # there are no tables to fill yet
-                config = replace(config, demo=False)
             async with _running(config, urls) as runner:
-                await web.SockSite(runner, listening, backlog=_BACKLOG).start()
+                await _listen(runner, listening)
                 _log.info("server.listening", url=_url(listening), missing=missing)
                 await _announce(runner.app, _url(listening), missing)
-                await asyncio.Event().wait()
+                is_ready.set()
+                await stopping.wait()
+                runner.app[keys.HEALTH].is_draining = True
+                await asyncio.sleep(config.drain_seconds)
+
+
+async def _listen(runner: web.AppRunner, listening: socket.socket) -> None:
+    try:
+        await web.SockSite(runner, listening, backlog=_BACKLOG).start()
+    except OSError as error:  # somebody was bound to it too, and was quicker
+        raise Mistake("the port is in use; choose another with --port") from error
 
 
 @asynccontextmanager
@@ -145,7 +158,7 @@ async def _announce(app: web.Application, url: str, missing: list[str]) -> None:
 
 async def _demo_login(app: web.Application) -> list[str]:
     person = PEOPLE[0]
-    if await app[keys.ACCOUNTS].find_by_login(username=person.username) is None:
+    if await app[keys.ACCOUNTS].find_by_login(email=email_of(person)) is None:
         return []  # it was not empty, so it was not filled
     return [f"  Demo login     {person.username} / {PASSWORD}"]
 

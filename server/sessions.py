@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -179,6 +179,17 @@ class Sessions:
         if self._endings == endings:  # else it may be this one that ended meanwhile
             self._cache.put(token, principal)
         return principal
+
+    async def renew(self, principal: Principal) -> Principal:
+        """Look up what somebody may do at this moment; raises InvalidToken.
+
+        For one who was let in some time ago, by a ticket. Asks the database.
+        """
+        live = await self._accounts.live_sessions([principal.session_id])
+        session = live.get(principal.session_id)
+        if session is None or not session.is_active:
+            raise InvalidToken
+        return replace(principal, role=session.role)
 
     async def revoke(
         self,

@@ -9,7 +9,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from actors.domain.events import Entry, ProjectDeleted, TaskEvent
+from actors.domain.events import Entry, TaskEvent
 from actors.domain.model import Caller, ProjectId, UserId, UserRole
 from actors.ports import Audience
 from sql.store import Sight, Store
@@ -40,11 +40,8 @@ class Sights:
     def publish(self, audience: Audience, entries: Sequence[Entry]) -> None:
         """Move the stamps of all who may see these events, or could before them."""
         self._all += 1
-        if any(isinstance(entry.event, ProjectDeleted) for entry in entries):
-            self._start_over()  # its tasks' creators and assignees are not at hand
-            return
         self._by_project[entries[0].event.project_id] += 1
-        for user_id in audience.others:
+        for user_id in (*audience.others, *audience.bystanders):
             self._by_party[user_id] += 1
         if not isinstance(entries[0].event, TaskEvent):
             for user_id in (*audience.members, *audience.others):
@@ -52,9 +49,10 @@ class Sights:
         if len(self._by_project) + len(self._by_party) > _COUNTED:
             self._start_over()
 
-    def account_made(self) -> None:
-        """Move the stamps of those who see everything: they see a new inbox now."""
+    def doubt(self) -> None:
+        """Move all stamps: more may be committed than was published."""
         self._all += 1
+        self._start_over()
 
     def stamp(self, caller: Caller) -> Stamp | None:
         """Give the stamp of what the caller sees; None until `sight` looked it up.

@@ -1,11 +1,12 @@
 """Handlers of tasks: they parse, ask and dump; the rules are in `actors.domain`."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
-from actors.domain.commands import UNSET, CreateTask, DeleteTask, UpdateTask
+from actors.domain.commands import CreateTask, DeleteTask, UpdateTask
 from actors.domain.errors import ProjectNotFound, TaskNotFound
 from actors.domain.events import Event, TaskEvent
 from actors.domain.model import ProjectId, Task, TaskId
@@ -33,26 +34,25 @@ async def list_tasks(request: web.Request) -> web.StreamResponse:
 
 async def create_task(request: web.Request) -> web.StreamResponse:
     """Make a task, in the caller's inbox if no project is named."""
+    return await once(request, partial(_create, request), 201)
+
+
+async def _create(request: web.Request, stamp: Stamp) -> web.Response:
     named: Mapping[str, Any] = request[keys.BODY]
-    body = dict(named)
-    project_id = body.pop("project_id", None)
+    fields, people = dict(named), request.app[keys.PEOPLE]
+    project_id = fields.pop("project_id", None)
     if project_id is None:
-        project_id = await request.app[keys.PEOPLE].inbox(caller_of(request).id)
-    await request.app[keys.PEOPLE].require(body.get("assigned_to"), "/assigned_to")
+        project_id = await people.inbox(stamp["caller"].id)
+    await people.require(fields.get("assigned_to"), "/assigned_to")
     task_id = await request.app[keys.IDS].task()
-
-    async def act(stamp: Stamp) -> web.Response:
-        command = CreateTask(task_id=task_id, **body, **stamp)
-        registry = request.app[keys.REGISTRY]
-        try:
-            done = await registry.ask(ProjectId(project_id), command)
-        except ProjectNotFound:
-            raise ProjectNotFound(pointer="/project_id") from None
-        task = _task_of(done.events[-1])
-        location = f"/tasks/{task.id}"
-        return answer(request, encode_task(task), task.version, location=location)
-
-    return await once(request, act, 201)
+    command = CreateTask(task_id=task_id, **fields, **stamp)
+    try:
+        done = await request.app[keys.REGISTRY].ask(ProjectId(project_id), command)
+    except ProjectNotFound:
+        raise ProjectNotFound(pointer="/project_id") from None
+    task = _task_of(done.events[-1])
+    location = f"/tasks/{task.id}"
+    return answer(request, encode_task(task), task.version, location=location)
 
 
 async def get_task(request: web.Request) -> web.StreamResponse:
@@ -64,13 +64,12 @@ async def get_task(request: web.Request) -> web.StreamResponse:
 
 async def update_task(request: web.Request) -> web.StreamResponse:
     """Change the fields that the body names."""
-    body = request[keys.BODY]
-    return await _update(request, dict(body))
+    return await once(request, partial(_update, request), 200)
 
 
 async def assign_task(request: web.Request) -> web.StreamResponse:
     """Give a task to somebody, or to nobody."""
-    return await _update(request, {"assigned_to": request[keys.BODY]["assigned_to"]})
+    return await once(request, partial(_update, request), 200)
 
 
 async def delete_task(request: web.Request) -> web.StreamResponse:
@@ -81,23 +80,16 @@ async def delete_task(request: web.Request) -> web.StreamResponse:
     return web.Response(status=204)
 
 
-async def _update(request: web.Request, fields: dict[str, object]) -> web.Response:
-    task_id = task_id_of(request)
+async def _update(request: web.Request, stamp: Stamp) -> web.Response:
+    task_id, fields = task_id_of(request), request[keys.BODY]
     actor = await _actor_of(request, task_id)
     _visible(request, actor, task_id)  # strangers learn nothing from what follows
-    await request.app[keys.PEOPLE].require(
-        fields.get("assigned_to", UNSET), "/assigned_to"
-    )
-
-    async def act(stamp: Stamp) -> web.Response:
-        command = UpdateTask(task_id=task_id, **fields, **stamp)  # type: ignore[arg-type]  # the schema has checked them
-        done = await actor.ask(command)
-        if not done.events:
-            return _show(request, actor, task_id)
-        task = _task_of(done.events[-1])
-        return answer(request, encode_task(task), task.version)
-
-    return await once(request, act, 200)
+    await request.app[keys.PEOPLE].require(fields.get("assigned_to"), "/assigned_to")
+    done = await actor.ask(UpdateTask(task_id=task_id, **fields, **stamp))
+    if not done.events:
+        return _show(request, actor, task_id)
+    task = _task_of(done.events[-1])
+    return answer(request, encode_task(task), task.version)
 
 
 async def _actor_of(request: web.Request, task_id: TaskId) -> ProjectActor:

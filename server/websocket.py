@@ -179,7 +179,7 @@ async def _principal(request: web.Request, ws: web.WebSocketResponse) -> Princip
     sessions: Sessions = request.app[keys.SESSIONS]
     tickets: Tickets = request.app[keys.TICKETS]
     if ticket := request.query.get("ticket"):
-        return await tickets.redeem(ticket)
+        return await sessions.renew(await tickets.redeem(ticket))
     if token := request.query.get("token"):
         return await sessions.authenticate(token)
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")

@@ -102,11 +102,14 @@ class Rotation:
 class Accounts:
     """Every method may wait, and raises StoreUnavailable when the database is away.
 
-    `on_created` is called, and may not wait, when an account has been made here.
+    `on_created` is given the inbox of each account that was made here; it may not wait.
     """
 
     def __init__(
-        self, database: Database, *, on_created: Callable[[], None] = lambda: None
+        self,
+        database: Database,
+        *,
+        on_created: Callable[[Batch], None] = lambda inbox: None,
     ):
         self._database = database
         self._on_created = on_created
@@ -131,7 +134,7 @@ class Accounts:
             if inbox.project_id not in await append_on(connection, [inbox]):
                 msg = f"project {inbox.project_id} exists before its owner"
                 raise RuntimeError(msg)
-        self._on_created()
+        self._on_created(inbox)
         return _user(row)
 
     async def get_user(self, user_id: UserId) -> User | None:

@@ -85,7 +85,7 @@ class Database:
                 min_size=1,
                 max_size=size,
                 timeout=timeout_seconds,
-                command_timeout=timeout_seconds * 5,
+                command_timeout=timeout_seconds,
                 reset=_no_reset,
                 server_settings={
                     "application_name": "boardcast",

@@ -48,10 +48,12 @@ async def append_on(
 
 
 async def move_head(connection: Connection, batch: Batch) -> None:
-    """Move one head that the caller has locked."""
-    await connection.fetch(
+    """Move one head that the caller has locked; raises ValueError if it cannot."""
+    moved = await connection.fetch(
         _HEADS.move_heads.sql, [batch.project_id], [batch.expected], [batch.version]
     )
+    if not moved:
+        raise ValueError(f"project {batch.project_id} is not at {batch.expected}")
 
 
 async def append_rows(connection: Connection, batches: Sequence[Batch]) -> None:
@@ -158,6 +160,8 @@ async def _delete_project(connection: Connection, event: ProjectDeleted) -> None
 
 
 async def _insert_events(connection: Connection, entries: Sequence[Entry]) -> None:
+    if not entries:
+        return  # a repeatable request that changed nothing leaves its key only
     events = [entry.event for entry in entries]
     await connection.execute(
         _EVENTS.insert_events.sql,

@@ -35,7 +35,7 @@ ORDER BY 1;
 
 -- name: list_projects(user_id, is_everywhere, is_admin, project_ids, statuses, text, before_at, before_id, limit, offset)
 -- A page of the projects that a user may see, newest first, and how many there are.
-WITH matching AS (
+WITH matching AS NOT MATERIALIZED (
     SELECT p.id, p.name, p.description, p.owner_id, p.status, p.is_inbox, p.created_at, p.updated_at, p.version
     FROM projects p
     WHERE p.deleted_at IS NULL
@@ -64,3 +64,7 @@ ORDER BY m.created_at DESC, m.id DESC;
 -- name: count_projects()$
 -- How many projects there are, tombstones included.
 SELECT count(*) FROM projects;
+
+-- name: get_described(name)$
+-- Whether a project of this name ever had a description.
+SELECT EXISTS (SELECT FROM projects WHERE name = :name AND description IS NOT NULL);

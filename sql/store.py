@@ -33,6 +33,8 @@ _EVENTS = load_queries("project_events")
 _KEYS = load_queries("idempotency_keys")
 _SEQUENCES = load_queries("sequences")
 
+_LOAD_SECONDS = 8.0  # a project may have very many tasks
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
@@ -115,7 +117,9 @@ class Store:
             if row is None:
                 return None
             members = await connection.fetch(_MEMBERS.list_members.sql, project_id)
-            tasks = await connection.fetch(_TASKS.list_tasks_of_project.sql, project_id)
+            tasks = await connection.fetch(
+                _TASKS.list_tasks_of_project.sql, project_id, timeout=_LOAD_SECONDS
+            )
         return ProjectState(
             project_id=project_id,
             version=row["head"],
@@ -194,6 +198,11 @@ class Store:
         """How many projects were ever made."""
         async with self._database.connection() as connection:
             return int(await _PROJECTS.count_projects(connection))
+
+    async def has_described_project(self, name: str) -> bool:
+        """Say whether there ever was a project of this name with a description."""
+        async with self._database.connection() as connection:
+            return bool(await _PROJECTS.get_described(connection, name=name))
 
     async def remembered(self, user_id: UserId, key: str) -> Remembered | None:
         """How an idempotency key was answered, if it was used in the last 24 hours."""

@@ -33,7 +33,7 @@ UPDATE tasks SET deleted_at = :deleted_at WHERE project_id = :project_id AND del
 
 -- name: list_tasks(user_id, is_everywhere, is_admin, project_ids, project_id, statuses, priorities, assigned_to, is_unassigned, created_by, due_from, due_to, overdue_at, is_overdue, text, before_at, before_id, limit, offset)
 -- A page of the tasks that a user may see, newest first, and how many there are.
-WITH matching AS (
+WITH matching AS NOT MATERIALIZED (
     SELECT t.id, t.title, t.description, t.status, t.priority, t.project_id, t.created_by, t.assigned_to,
         t.due_date, t.completed_at, t.created_at, t.updated_at, t.version
     FROM tasks t

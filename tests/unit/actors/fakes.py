@@ -162,6 +162,10 @@ class FakeHeld:
         self._project_id = project_id
         self.appended: list[Batch] = []
 
+    @property
+    def version(self) -> int:
+        return self._store.states[self._project_id].version
+
     async def events_since(self, version: int) -> list[bytes]:
         return await self._store.events_since(self._project_id, version, None)
 
@@ -178,10 +182,14 @@ class Recorder:
 
     def __init__(self) -> None:
         self.heard: list[tuple[frozenset[UserId], Entry]] = []
+        self.doubts = 0
 
     def publish(self, audience: Audience, entries: Sequence[Entry]) -> None:
         users = frozenset(audience.members) | audience.others
         self.heard += [(users, entry) for entry in entries]
+
+    def doubt(self) -> None:
+        self.doubts += 1
 
     @property
     def versions(self) -> list[int]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from copy import deepcopy
 
 import pytest
 
@@ -10,6 +11,7 @@ from actors.domain.errors import (
     ActorStopped,
     OutcomeUnknown,
     ProjectNotFound,
+    StateAhead,
     StoreUnavailable,
     TaskNotFound,
     Unavailable,
@@ -351,3 +353,76 @@ async def test_who_waits_for_a_load_is_told_that_the_registry_closes() -> None:
 
         with pytest.raises(ActorStopped):
             await asked
+
+
+async def test_whoever_relied_on_an_actor_that_failed_is_told(node: Node) -> None:
+    actor = await node.actor()
+    node.store.lost.append(OutcomeUnknown())
+
+    with pytest.raises(OutcomeUnknown):
+        await actor.ask(create(1))
+    await settle()
+
+    assert node.recorder.doubts == 1
+
+
+async def test_what_nobody_was_told_of_is_published_though_nobody_asks(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.registry._BACKOFF_SECONDS", 0.0)
+    actor = await node.actor()
+    node.store.lost.append(OutcomeUnknown())
+    before = len(node.recorder.versions)
+
+    with pytest.raises(OutcomeUnknown):
+        await actor.ask(create(1))
+    for _ in range(20):
+        await settle()
+
+    assert len(node.recorder.versions) == before + 1
+
+
+async def test_an_actor_ahead_of_its_database_is_read_anew(node: Node) -> None:
+    actor = await node.actor()
+    await actor.ask(create(1))
+    node.store.states[PROJECT] = deepcopy(node.store.states[PROJECT])
+    node.store.states[PROJECT].version -= 1
+    node.store.states[PROJECT].tasks.clear()
+    node.store.logs[PROJECT].pop()
+
+    with pytest.raises(StateAhead):
+        await actor.ask(create(2))
+    await settle()
+    node.clock.advance(1)
+
+    assert (await node.actor()).state.tasks == {}
+
+
+async def test_an_actor_that_is_used_while_others_are_evicted_stays(node: Node) -> None:
+    node.store.make_project(NEW)
+    await node.actor()
+    second = await node.actor(NEW)
+    node.clock.advance(601)
+
+    eviction = asyncio.create_task(node.registry.evict_idle())
+    await asyncio.sleep(0)
+    node.registry.live(NEW)
+    await eviction
+
+    assert list(node.registry) == [second]
+    await second.ask(create(1))
+
+
+async def test_failing_now_and_then_is_forgiven_to_who_works_in_between(
+    node: Node,
+) -> None:
+    for number in range(1, 8):
+        actor = await node.actor()
+        await actor.ask(create(2 * number))
+        node.store.lost.append(OutcomeUnknown())
+        with pytest.raises(OutcomeUnknown):
+            await actor.ask(create(2 * number + 1))
+        await settle()
+        node.clock.advance(0.2)
+
+    assert node.registry._failures[PROJECT].count == 1

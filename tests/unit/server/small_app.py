@@ -41,10 +41,10 @@ class FakeSessions:
     """Knows one token from the start, and another only when it is asked to wait."""
 
     def cached(self, token: str) -> Principal | None:
-        return ADA if token == "adas-token" else None  # noqa: S105
+        return ADA if token == "adas-token" else None
 
     async def authenticate(self, token: str) -> Principal:
-        if token == "adas-new-token":  # noqa: S105
+        if token == "adas-new-token":
             return ADA
         raise InvalidToken
 

@@ -84,7 +84,7 @@ class Account:
     created_at: datetime = AT
     updated_at: datetime = NOON
     version: int = 1
-    password_hash: str = "$argon2id$never-shown"  # noqa: S105
+    password_hash: str = "$argon2id$never-shown"
 
 
 def events() -> list[Event]:

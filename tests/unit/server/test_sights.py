@@ -22,13 +22,15 @@ from actors.domain.commands import (
 )
 from actors.domain.errors import DomainError
 from actors.domain.model import Caller, ProjectId, UserId, UserRole
+from actors.domain.state import ProjectState
 from actors.journal import Journal
+from actors.ports import Audience
 from actors.project import Surroundings
 from actors.registry import Registry
 from server.representations import EventCodec
 from server.sights import Sights
 from sql.store import Sight
-from tests.factories import ADA, BOB, CYD, DAN, make_caller, make_command
+from tests.factories import ADA, BOB, CYD, DAN, make_batch, make_caller, make_command
 from tests.unit.actors.fakes import FakeStore, settle
 
 PROJECTS = (ProjectId(7), ProjectId(8))
@@ -278,13 +280,16 @@ async def test_who_sees_everything_is_not_looked_up(role: UserRole) -> None:
         assert world.sights.stamp(caller) != stamp
 
 
-async def test_a_new_account_moves_the_stamps_of_who_sees_its_inbox() -> None:
+async def test_an_inbox_moves_the_stamps_of_its_owner_and_of_who_sees_all() -> None:
     async with World() as world:
         ada, admin = make_caller(ADA), ADMIN
         await world.sights.sight(ada)
         before = [world.sights.stamp(caller) for caller in (ada, admin)]
 
-        world.sights.account_made()
+        inbox = make_command(CreateProject, project_id=9, owner_id=BOB, is_inbox=True)
+        batch = make_batch(ProjectState(project_id=ProjectId(9)), inbox)
+        audience = Audience(members=(), others=frozenset({BOB}), is_inbox=True)
+        world.sights.publish(audience, batch.entries)
 
         after = [world.sights.stamp(caller) for caller in (ada, admin)]
         assert after[0] == before[0]
