@@ -110,9 +110,6 @@ CREATE INDEX tasks_created_idx ON tasks (created_at DESC, id DESC) WHERE deleted
 
 CREATE INDEX tasks_due_idx ON tasks (due_date, id) WHERE deleted_at IS NULL AND due_date IS NOT NULL;
 
-CREATE INDEX tasks_text_idx ON tasks USING gin (to_tsvector('simple', title || ' ' || coalesce(description, '')))
-    WHERE deleted_at IS NULL;
-
 CREATE SEQUENCE task_ids AS bigint OWNED BY tasks.id;
 
 CREATE TABLE comments (

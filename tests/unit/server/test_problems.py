@@ -150,7 +150,7 @@ async def test_a_wrong_method_is_a_problem_that_names_the_right_ones(
     response = await client.put("/things", json={})
 
     assert response.status == 405
-    assert response.headers["Allow"] == "GET,HEAD"
+    assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
     assert (await response.json(content_type=None))["code"] == "method_not_allowed"
 
 
