@@ -103,7 +103,7 @@ def _stores(urls: Urls) -> CleanupContext:
             timeout_seconds=config.database_timeout_seconds,
         )
         app[keys.DATABASE] = database
-        app[keys.STORE] = store = Store(database)
+        app[keys.STORE] = store = Store(database, at_once=config.group_commit)
         app[keys.REDIS] = Redis.from_url(
             urls.redis,
             socket_timeout=_REDIS_SECONDS,

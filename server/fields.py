@@ -111,6 +111,17 @@ class Integer(fields.Integer):
 
     default_error_messages = {"invalid": "It must be an integer."}  # noqa: RUF012
 
+    def _deserialize(
+        self,
+        value: Any,
+        attr: str | None,
+        data: Mapping[str, Any] | None,
+        **kwargs: Any,
+    ) -> int:
+        if type(value) is not int:  # the numbers' ABCs take longer than all the rest
+            raise self.make_error("invalid")
+        return value
+
 
 class QueryInteger(fields.Integer):
     """An integer as a query spells it: plain decimal digits."""

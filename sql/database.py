@@ -45,6 +45,17 @@ _AWAY = (
 )
 
 
+# What PostgreSQL says after it has undone the statement.
+_ABORTED = (
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.QueryCanceledError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.InsufficientResourcesError,
+)
+
+
 def load_queries(name: str) -> Any:
     """Load `sql/<name>.sql`: a query an attribute, with its `$n` text in `.sql`."""
     return aiosql.from_path(Path(__file__).parent / f"{name}.sql", "asyncpg")
@@ -129,6 +140,20 @@ class Database:
             if named is error:
                 raise
             raise named from error
+
+    @asynccontextmanager
+    async def statement(self) -> AsyncIterator[Connection]:
+        """Lend a connection for one writing statement, which commits by itself.
+
+        Raises OutcomeUnknown when it cannot be told whether it did.
+        """
+        async with self.connection() as connection:
+            try:
+                yield connection
+            except _ABORTED:
+                raise
+            except _AWAY as error:
+                raise OutcomeUnknown from error
 
     @asynccontextmanager
     async def transaction(self, **options: Any) -> AsyncIterator[Connection]:

@@ -23,7 +23,13 @@ from actors.domain.model import (
 )
 from actors.domain.state import ProjectState
 from sql.database import Connection, Database, load_queries
-from sql.journal import append_on, append_rows, move_head
+from sql.journal import (
+    append_at_once,
+    append_on,
+    append_rows,
+    is_plain,
+    move_head,
+)
 
 _HEADS = load_queries("project_heads")
 _PROJECTS = load_queries("projects")
@@ -103,10 +109,14 @@ class Remembered:
 
 
 class Store:
-    """The projects of one database; see `actors.ports.Store` for what is promised."""
+    """The projects of one database; see `actors.ports.Store` for what is promised.
 
-    def __init__(self, database: Database):
+    `at_once` may be turned off to compare: a transaction statement by statement.
+    """
+
+    def __init__(self, database: Database, *, at_once: bool = True):
         self._database = database
+        self._at_once = at_once
 
     async def load(self, project_id: ProjectId) -> ProjectState | None:
         """Read a project, its members and its tasks at one version."""
@@ -130,6 +140,9 @@ class Store:
 
     async def append(self, batches: Sequence[Batch]) -> frozenset[ProjectId]:
         """Commit in one transaction those whose project is where they expect."""
+        if self._at_once and all(is_plain(batch) for batch in batches):
+            async with self._database.statement() as connection:
+                return await append_at_once(connection, batches)
         async with self._database.transaction() as connection:
             return await append_on(connection, batches)
 

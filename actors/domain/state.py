@@ -6,7 +6,7 @@ takes the batch's own events, so nothing of the state moves before the commit.
 
 from collections.abc import Hashable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import TypeVar, assert_never
+from typing import TypeVar, assert_never, overload
 
 from actors.domain.events import (
     Event,
@@ -42,6 +42,7 @@ from actors.domain.permissions import (
 
 _K = TypeVar("_K", bound=Hashable)
 _V = TypeVar("_V")
+_D = TypeVar("_D")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -130,6 +131,16 @@ class _Overlay(MutableMapping[_K, _V]):
         if key in self._gone:
             raise KeyError(key)
         return self._base[key]
+
+    @overload
+    def get(self, key: _K, default: None = None, /) -> _V | None: ...
+    @overload
+    def get(self, key: _K, default: _V | _D, /) -> _V | _D: ...
+    def get(self, key: _K, default: _V | _D | None = None, /) -> _V | _D | None:
+        """Look up without an exception in between, which costs most of the time."""
+        if key in self._own:
+            return self._own[key]
+        return default if key in self._gone else self._base.get(key, default)
 
     def __setitem__(self, key: _K, value: _V) -> None:
         self._own[key] = value
