@@ -196,7 +196,7 @@ class Registry:
         except StoreUnavailable:
             failures.told = told
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001  # whatever it is: a fresh load goes round it
             _log.exception("project.not_resumed", id=told.project_id)
             return None
         if actor.state.project is None:

@@ -4,6 +4,7 @@ They load into plain values and the domain's enums; an absent field stays absent
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from marshmallow import (
@@ -52,6 +53,14 @@ class Request(Schema):
         "unknown": "Unknown or read-only field.",
         "type": "It must be an object.",
     }
+
+    # Whether each field stands for itself: none has a default, no rule is about two.
+    is_flat = False
+
+    @cached_property
+    def required_names(self) -> tuple[str, ...]:
+        """Name the fields that have to be there."""
+        return tuple(name for name, field in self.fields.items() if field.required)
 
 
 class AnyQuery(Schema):
@@ -116,6 +125,8 @@ class Refresh(Request):
 class TaskUpdate(Request):
     """The fields to change; those that are absent stay as they are."""
 
+    is_flat = True
+
     title = text(1, 200)
     description = text(0, LONGEST_DESCRIPTION, allow_none=True)
     status = Choice(TaskStatus)
@@ -138,11 +149,15 @@ class TaskCreate(TaskUpdate):
 class TaskAssign(Request):
     """The user who is to do it, or null for nobody."""
 
+    is_flat = True
+
     assigned_to = identifier(required=True, allow_none=True)
 
 
 class ProjectCreate(Request):
     """A new project; it is yours."""
+
+    is_flat = True
 
     name = text(1, 200, required=True)
     description = text(0, LONGEST_DESCRIPTION, allow_none=True)
@@ -150,6 +165,8 @@ class ProjectCreate(Request):
 
 class ProjectUpdate(Request):
     """The fields to change; an `owner_id` hands the project over."""
+
+    is_flat = True
 
     name = text(1, 200)
     description = text(0, LONGEST_DESCRIPTION, allow_none=True)
@@ -159,6 +176,8 @@ class ProjectUpdate(Request):
 
 class MemberPut(Request):
     """The member's role."""
+
+    is_flat = True
 
     role = Choice(MemberRole, required=True)
 

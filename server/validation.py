@@ -12,6 +12,7 @@ from marshmallow import Schema, ValidationError
 
 from server.fields import LARGEST_ID
 from server.problems import FieldError, Problem, invalid, not_found
+from server.schemas import Request
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -93,7 +94,7 @@ class BodyReader:
         if not isinstance(document, dict):
             raise invalid([FieldError("", "It must be an object.")])
         try:
-            return dict(self.schema.load(document))
+            return _loaded(self.schema, document)
         except ValidationError as error:
             raise invalid(list(_body_errors(error.messages))) from None
 
@@ -111,6 +112,28 @@ class BodyReader:
             expected = " or ".join(sorted(self.media_types))
             sentence = f"The body has to be {expected}, in UTF-8 and not packed."
             raise Problem(415, "unsupported_media_type", sentence)
+
+
+def _loaded(schema: Schema, document: dict[str, Any]) -> Values:
+    """Load a body; what is in order takes half the time of Schema.load.
+
+    Whatever is not, a missing or an unknown field, goes to Schema.load for its words.
+    """
+    fields = schema.load_fields
+    if (
+        isinstance(schema, Request)
+        and schema.is_flat
+        and fields.keys() >= document.keys()
+    ):
+        try:
+            if all(name in document for name in schema.required_names):
+                return {
+                    name: fields[name].deserialize(value, name, document)
+                    for name, value in document.items()
+                }
+        except ValidationError:
+            pass
+    return dict(schema.load(document))
 
 
 async def _received(request: web.Request) -> bytes:

@@ -52,7 +52,6 @@ from actors.domain.model import (
     ProjectId,
     ProjectStatus,
     Task,
-    TaskId,
     TaskStatus,
     UserId,
 )
@@ -112,10 +111,7 @@ def _create_task(state: ProjectState, command: CreateTask) -> tuple[Event, ...]:
 
 
 def _update_task(state: ProjectState, command: UpdateTask) -> tuple[Event, ...]:
-    task = _task(state, command, command.task_id)
-    _allow(Action.CHANGE_TASK, state.standings(command.caller, task))
-    _refuse_archived(state)
-    _match(command, task.version)
+    task = _task(state, command, Action.CHANGE_TASK)
     return _task_events(state, command, task, _named_changes(command, task))
 
 
@@ -148,10 +144,7 @@ def _task_events(
 
 
 def _delete_task(state: ProjectState, command: DeleteTask) -> tuple[Event, ...]:
-    task = _task(state, command, command.task_id)
-    _allow(Action.DELETE_TASK, state.standings(command.caller, task))
-    _refuse_archived(state)
-    _match(command, task.version)
+    task = _task(state, command, Action.DELETE_TASK)
     gone = replace(task, version=state.version + 1)
     return (TaskDeleted(task=gone, **_stamp(state, command)),)
 
@@ -294,16 +287,28 @@ def _project(state: ProjectState, command: Command) -> Project:
 
 
 def _writable_project(state: ProjectState, command: Command, action: Action) -> Project:
-    project = _project(state, command)
-    _allow(action, state.standings(command.caller))
+    standings = state.standings(command.caller)
+    project = state.project
+    if project is None or not is_allowed(Action.SEE_PROJECT, standings):
+        raise ProjectNotFound
+    _allow(action, standings)
     _refuse_archived(state)
     return project
 
 
-def _task(state: ProjectState, command: Command, task_id: TaskId) -> Task:
-    task = state.visible_task(command.caller, task_id)
+def _task(
+    state: ProjectState, command: UpdateTask | DeleteTask, action: Action
+) -> Task:
+    """Find the task, if the caller may do this to it as it is now."""
+    task = state.tasks.get(command.task_id)
     if task is None:
         raise TaskNotFound
+    standings = state.standings(command.caller, task)
+    if not is_allowed(Action.SEE_TASK, standings):
+        raise TaskNotFound
+    _allow(action, standings)
+    _refuse_archived(state)
+    _match(command, task.version)
     return task
 
 

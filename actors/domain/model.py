@@ -10,7 +10,17 @@ ProjectId = NewType("ProjectId", int)
 TaskId = NewType("TaskId", int)
 
 
-class TaskStatus(StrEnum):
+class Word(StrEnum):
+    """A member of a closed set, spelt as JSON and SQL spell it.
+
+    Hashed as the string that it is: Enum's own hash is a call of a Python function,
+    and every question about permissions hashes several.
+    """
+
+    __hash__ = str.__hash__
+
+
+class TaskStatus(Word):
     """Where a task stands."""
 
     PENDING = "pending"
@@ -18,7 +28,7 @@ class TaskStatus(StrEnum):
     COMPLETED = "completed"
 
 
-class TaskPriority(StrEnum):
+class TaskPriority(Word):
     """How much a task matters."""
 
     LOW = "low"
@@ -27,14 +37,14 @@ class TaskPriority(StrEnum):
     URGENT = "urgent"
 
 
-class ProjectStatus(StrEnum):
+class ProjectStatus(Word):
     """An archived project is read-only."""
 
     ACTIVE = "active"
     ARCHIVED = "archived"
 
 
-class UserRole(StrEnum):
+class UserRole(Word):
     """What a user may do everywhere, whatever the project."""
 
     USER = "user"
@@ -42,7 +52,7 @@ class UserRole(StrEnum):
     ADMIN = "admin"
 
 
-class MemberRole(StrEnum):
+class MemberRole(Word):
     """What a member may do in one project; the owner is not a member."""
 
     VIEWER = "viewer"

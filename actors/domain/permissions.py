@@ -5,12 +5,19 @@ action is allowed when any of them is listed for it.
 """
 
 from collections.abc import Mapping
-from enum import StrEnum
 
-from actors.domain.model import Caller, MemberRole, Project, Task, UserId, UserRole
+from actors.domain.model import (
+    Caller,
+    MemberRole,
+    Project,
+    Task,
+    UserId,
+    UserRole,
+    Word,
+)
 
 
-class Standing(StrEnum):
+class Standing(Word):
     """How a caller stands to a task or a project."""
 
     CREATOR = "creator"
@@ -26,7 +33,7 @@ class Standing(StrEnum):
     ANYONE = "anyone"
 
 
-class Action(StrEnum):
+class Action(Word):
     """What can be allowed or refused; every route names one."""
 
     SEE_TASK = "see_task"

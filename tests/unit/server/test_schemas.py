@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from marshmallow import Schema, ValidationError
+from marshmallow import Schema, ValidationError, missing
 
 from actors.domain.model import MemberRole, ProjectStatus, TaskPriority, TaskStatus
 from server import schemas
@@ -261,3 +261,23 @@ def test_long_input_is_refused_without_effort(last: str):
 
     assert "title" in errors_of(schemas.TaskCreate, {"title": blanks})
     assert errors_of(schemas.Register, account) == {"email", "username", "password"}
+
+
+FLAT = [
+    schema
+    for schema in vars(schemas).values()
+    if isinstance(schema, type)
+    and issubclass(schema, schemas.Request)
+    and schema.is_flat
+]
+
+
+@pytest.mark.parametrize("schema", FLAT)
+def test_the_fields_of_a_flat_schema_stand_for_themselves(
+    schema: type[schemas.Request],
+) -> None:
+    assert not any(schema._hooks.values())
+    for name, field in schema().fields.items():
+        assert field.load_default is missing
+        assert field.data_key in (None, name)
+        assert field.attribute in (None, name)
