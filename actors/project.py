@@ -275,25 +275,32 @@ class ProjectActor:
         if not all(isinstance(entry.event, TaskEvent) for entry in entries):
             members = frozenset(members)  # the batch itself may change them
         for entry in entries:
-            before = _others(self.state, entry.event)
-            is_inbox = _is_inbox(self.state, entry.event)
-            bystanders = _bystanders(self.state, entry.event)
-            if not isinstance(entry.event, TaskEvent):
+            event = entry.event
+            if isinstance(event, TaskEvent):
+                audience = _audience_of_task(self.state, event, members)
+                self.state.apply(event)
+            else:
+                audience = self._take_rare(event)
                 members = frozenset(self.state.members)
-            self.state.apply(entry.event)
-            audience = Audience(
-                members=members,
-                others=before | _others(self.state, entry.event),
-                is_inbox=is_inbox,
-                bystanders=bystanders,
-            )
             if published and published[-1][0].is_same(audience):
                 published[-1][1].append(entry)
             else:
                 published.append((audience, [entry]))
-            if not isinstance(entry.event, TaskEvent):
-                members = frozenset(self.state.members)
         return published
+
+    def _take_rare(self, event: ProjectEvent | MemberEvent) -> Audience:
+        """Apply a change of the project or its members; tell who is to hear of it."""
+        members = frozenset(self.state.members)
+        before = _others(self.state, event)
+        is_inbox = _is_inbox(self.state, event)
+        bystanders = _bystanders(self.state, event)
+        self.state.apply(event)
+        return Audience(
+            members=members,
+            others=before | _others(self.state, event),
+            is_inbox=is_inbox,
+            bystanders=bystanders,
+        )
 
     def _take(self, bodies: Sequence[bytes]) -> None:
         for body in bodies:
@@ -322,26 +329,44 @@ def _answering_version(
     return events[-1].version if events else draft.version
 
 
-def _others(state: ProjectState, event: Event) -> frozenset[UserId]:
+def _audience_of_task(
+    state: ProjectState, event: TaskEvent, members: Collection[UserId]
+) -> Audience:
+    """Tell who is to hear of a task's change, as of before it."""
+    users = set(parties(event.task))
+    before, project = state.tasks.get(event.task.id), state.project
+    if before is not None and before.assigned_to is not None:
+        users.add(before.assigned_to)
+    if project is not None:
+        users.add(project.owner_id)
+    return Audience(
+        members=members,
+        others=frozenset(users),
+        is_inbox=project is not None and project.is_inbox,
+    )
+
+
+def _others(
+    state: ProjectState, event: ProjectEvent | MemberEvent
+) -> frozenset[UserId]:
     """Who has a part in the event's thing without being a member, as of `state`."""
     users = set() if state.project is None else {state.project.owner_id}
-    if isinstance(event, TaskEvent):
-        task = state.tasks.get(event.task.id)
-        users |= parties(task) if task is not None else frozenset()
-    elif isinstance(event, MemberEvent):
+    if isinstance(event, MemberEvent):
         users.add(event.member.user_id)
     else:
         users.add(event.project.owner_id)
     return frozenset(users)
 
 
-def _bystanders(state: ProjectState, event: Event) -> frozenset[UserId]:
+def _bystanders(
+    state: ProjectState, event: ProjectEvent | MemberEvent
+) -> frozenset[UserId]:
     if not isinstance(event, ProjectDeleted):
         return frozenset()
     return frozenset().union(*(parties(task) for task in state.tasks.values()))
 
 
-def _is_inbox(state: ProjectState, event: Event) -> bool:
+def _is_inbox(state: ProjectState, event: ProjectEvent | MemberEvent) -> bool:
     project = state.project
     if project is None and isinstance(event, ProjectEvent):
         project = event.project

@@ -23,6 +23,8 @@ from multidict import istr
 
 from actors.domain.errors import DomainError
 from server import logs
+from server.headers import API, CSP, NOSNIFF, SECURITY
+from server.headers import REQUEST_ID as REQUEST_ID_HEADER
 from server.keys import (
     BODY,
     PATH_IDS,
@@ -44,22 +46,11 @@ from server.problems import (
 from server.sessions import Principal
 from server.validation import BodyReader, QueryReader, path_ids
 
-_X_REQUEST_ID = istr("X-Request-ID")
 _TRACEPARENT = istr("traceparent")
-_CACHE_CONTROL = istr("Cache-Control")
-_CSP = istr("Content-Security-Policy")
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _TRACE = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 )
-_SECURITY = {
-    istr("Server"): "boardcast",  # aiohttp would name its version
-    istr("X-Content-Type-Options"): "nosniff",
-    istr("Referrer-Policy"): "no-referrer",
-    istr("X-Frame-Options"): "DENY",
-}
-_API_CACHE = "private, no-cache"
-_API_CSP = "default-src 'none'; frame-ancestors 'none'"
 _UNMATCHED = "(unmatched)"
 
 _logger = structlog.get_logger()
@@ -118,7 +109,7 @@ def _context(
 def identify(request: web.BaseRequest) -> str:
     """Take the caller's id if it is safe, else the trace's, else a fresh one."""
     headers = request.headers
-    given = headers.get(_X_REQUEST_ID)
+    given = headers.get(REQUEST_ID_HEADER)
     request_id = given if given and _SAFE_ID.fullmatch(given) else None
     parent = headers.get(_TRACEPARENT)
     if parent and (trace := _TRACE.match(parent)):
@@ -137,14 +128,14 @@ _ids = itertools.count(1)
 
 
 def complete(response: web.StreamResponse, request_id: str) -> None:
-    """Set the headers that every answer has."""
+    """Set the headers that every answer has; most of ready JSON's are set."""
     headers = response.headers
-    headers.extend(_SECURITY)
-    headers[_X_REQUEST_ID] = request_id
-    if _CACHE_CONTROL not in headers:
-        headers[_CACHE_CONTROL] = _API_CACHE
-    if _CSP not in headers:
-        headers[_CSP] = _API_CSP
+    headers[REQUEST_ID_HEADER] = request_id
+    if NOSNIFF in headers:
+        return
+    headers.extend(SECURITY)
+    for name in (hdrs.CACHE_CONTROL, CSP):
+        headers.setdefault(name, API[name])
 
 
 def _timing(

@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 from typing import TypedDict
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
+from multidict import CIMultiDict, istr
 
 from actors.domain.commands import IdempotencyKey
 from actors.domain.errors import KeyAlreadyUsed
 from actors.domain.model import Caller, ProjectId, TaskId, UserId
 from server import keys
+from server.headers import json_headers
 from server.lists import ListAnswer, digest_tag
 from server.problems import FieldError, Problem
 from sql.store import Remembered
@@ -20,6 +22,7 @@ from sql.store import Remembered
 _ENTITY_TAG = re.compile(r'(W/)?"([^"]*)"')
 _KEY = re.compile(r'("?)([\x21\x23-\x5b\x5d-\x7e]{1,255})\1')
 _VERSION = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+_IDEMPOTENCY_KEY = istr("Idempotency-Key")
 _IN_FLIGHT: web.AppKey[set[tuple[UserId, str]]] = web.AppKey("keys_in_flight")
 
 
@@ -80,46 +83,40 @@ def answer(
     request: web.Request, body: bytes, version: int, *, location: str | None = None
 ) -> web.Response:
     """Show one thing at a version: 201 with its place if it is new, 304 if known."""
-    etag = f'"{version}"'
-    if location is not None:
-        headers = {"ETag": etag, "Location": location}
-        return json_response(body, headers, status=201)
-    if is_known(request, etag):
-        return web.Response(status=304, headers={"ETag": etag})
-    return json_response(body, {"ETag": etag})
+    headers = json_headers(f'"{version}"')
+    if location is None:
+        return _shown(request, body, headers)
+    headers[hdrs.LOCATION] = location
+    return web.Response(status=201, body=body, headers=headers)
 
 
 def answer_list(request: web.Request, listed: ListAnswer) -> web.Response:
     """Show a page of a list, or 304 if the caller has these very bytes."""
-    headers = {"ETag": listed.etag}
+    headers = json_headers(listed.etag)
     if listed.link is not None:
-        headers["Link"] = listed.link
-    if is_known(request, listed.etag):
-        return web.Response(status=304, headers=headers)
-    return json_response(listed.body, headers)
+        headers[hdrs.LINK] = listed.link
+    return _shown(request, listed.body, headers)
 
 
 def answer_bytes(request: web.Request, body: bytes) -> web.Response:
     """Show what has no version of its own; its ETag is a digest of the bytes."""
-    etag = digest_tag(body)
-    if is_known(request, etag):
-        return web.Response(status=304, headers={"ETag": etag})
-    return json_response(body, {"ETag": etag})
+    return _shown(request, body, json_headers(digest_tag(body)))
 
 
-def json_response(
-    body: bytes, headers: dict[str, str], *, status: int = 200
+def _shown(
+    request: web.Request, body: bytes, headers: "CIMultiDict[str]"
 ) -> web.Response:
-    """Answer with ready JSON."""
-    headers["Content-Type"] = "application/json; charset=utf-8"
-    return web.Response(status=status, body=body, headers=headers)
+    if not is_known(request, headers[hdrs.ETAG]):
+        return web.Response(body=body, headers=headers)
+    del headers[hdrs.CONTENT_TYPE]
+    return web.Response(status=304, headers=headers)
 
 
 def is_known(request: web.Request, etag: str) -> bool:
     """Say whether a GET names this entity tag in If-None-Match (RFC 9110, 13.1.2)."""
     if request.method not in ("GET", "HEAD"):
         return False
-    named = request.headers.get("If-None-Match")
+    named = request.headers.get(hdrs.IF_NONE_MATCH)
     if named is None:
         return False
     return named.strip() == "*" or any(
@@ -135,7 +132,7 @@ async def once(
     `status` is that of success. The key is written in the transaction of the effect.
     Raises a 409 problem while the first is under way, a 422 one for another request.
     """
-    text = request.headers.get("Idempotency-Key")
+    text = request.headers.get(_IDEMPOTENCY_KEY)
     if text is None:
         return await act(stamp_of(request))
     key = await _key(request, text, status)
@@ -189,16 +186,17 @@ async def _repeat(
     event = await request.app[keys.STORE].event(known.project_id, known.version)
     subject = msgspec.json.decode(event or b"{}", type=_Subject)
     body = bytes(subject.task) or bytes(subject.project) or bytes(subject.member)
-    headers = {"ETag": f'"{known.version}"', "Idempotency-Replayed": "true"}
+    headers = json_headers(f'"{known.version}"')
+    headers["Idempotency-Replayed"] = "true"
     if known.status == web.HTTPCreated.status_code:
         thing = msgspec.json.decode(body, type=_Identity)
         headers["Location"] = f"{request.path}/{thing.id}"
-    return json_response(body, headers, status=known.status)
+    return web.Response(status=known.status, body=body, headers=headers)
 
 
 def _if_match(request: web.Request) -> tuple[int, ...] | None:
     """Read If-Match (RFC 9110, 13.1.1): None matches all, an empty tuple nothing."""
-    named = request.headers.get("If-Match")
+    named = request.headers.get(hdrs.IF_MATCH)
     if named is None or named.strip() == "*":
         return None
     strong = [tag for weak, tag in _ENTITY_TAG.findall(named) if not weak]

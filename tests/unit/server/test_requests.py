@@ -12,7 +12,6 @@ from server.requests import (
     answer,
     caller_of,
     is_known,
-    json_response,
     once,
     prepare,
     project_id_of,
@@ -120,9 +119,8 @@ def test_what_is_known_is_not_sent_again() -> None:
 
 
 def test_json_says_that_it_is() -> None:
-    made = json_response(b"[]", {"X": "y"}, status=202)
+    made = answer(request_of(), b"{}", 2)
 
-    assert (made.status, made.body, made.headers["X"]) == (202, b"[]", "y")
     assert made.headers["Content-Type"] == "application/json; charset=utf-8"
 
 
