@@ -189,8 +189,9 @@ def test_a_database_that_does_not_answer_is_told(
 ):
     production(monkeypatch, "postgresql://u@127.0.0.1:1/x")
 
-    for argv in (("serve", "--port", "0"), ("migrate",), ("seed",)):
-        status, _, err = boardcast(*argv)
+    admin = ("create-admin", "--email", "a@example.com", "--username", "root")
+    for argv in (("serve", "--port", "0"), ("migrate",), admin):
+        status, _, err = boardcast(*argv, typed=f"{PASSWORD}\n")
 
         assert status == 1
         assert "the database does not answer" in err
@@ -254,10 +255,22 @@ def test_production_is_not_used_before_it_is_migrated(
 ):
     production(monkeypatch, empty_database_url)
 
-    status, _, err = boardcast("seed")
+    status, _, err = create_admin(boardcast, "a@example.com", "root")
 
     assert status == 1
     assert "boardcast migrate" in err
+
+
+@pytest.mark.parametrize("argv", [("seed",), ("serve", "--port", "0", "--demo")])
+def test_production_takes_no_demo(
+    argv: tuple[str, ...], boardcast: Command, monkeypatch: pytest.MonkeyPatch
+):
+    production(monkeypatch, "postgresql://u@127.0.0.1:1/x")
+
+    status, _, err = boardcast(*argv)
+
+    assert status == 1
+    assert "published passwords" in err
 
 
 def create_admin(run: Command, email: str, username: str, password: str = PASSWORD):

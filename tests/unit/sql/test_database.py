@@ -235,3 +235,24 @@ def test_a_database_in_trouble_is_unavailable(error: Exception) -> None:
 @pytest.mark.parametrize("error", [asyncpg.UndefinedTableError(), ValueError()])
 def test_a_defect_is_seen_as_one(error: Exception) -> None:
     assert translated(error) is error
+
+
+async def test_a_statement_that_was_cut_off_may_have_happened(
+    database: Database,
+) -> None:
+    with pytest.raises(OutcomeUnknown):
+        async with database.statement() as connection:
+            await connection.execute(END_ME)
+
+
+async def test_a_statement_that_was_undone_did_not_happen(database: Database) -> None:
+    with pytest.raises(StoreUnavailable):
+        async with database.statement() as connection:
+            await connection.execute("SET LOCAL statement_timeout = 1; " + LONG)
+
+    with pytest.raises(EmailTaken):
+        async with database.statement() as connection:
+            await connection.execute(f"{MAKE_USER}; {MAKE_USER}".replace("1,", "2,", 1))
+
+
+LONG = "SELECT pg_sleep(5)"

@@ -45,9 +45,9 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await database.close()
 
 
-@pytest.fixture
-def store(database: Database) -> Store:
-    return Store(database)
+@pytest.fixture(params=[True, False], ids=["at_once", "by_statements"])
+def store(database: Database, request: pytest.FixtureRequest) -> Store:
+    return Store(database, at_once=request.param)
 
 
 async def make_project(store: Store, project_id: int = PROJECT) -> ProjectState:
