@@ -265,7 +265,7 @@ def test_production_waits_for_an_approved_migration_and_says_so(
         "JWT_SECRET_KEY": secrets.token_hex(32),
         "JWT_REFRESH_SECRET_KEY": secrets.token_hex(32),
     }
-    server = start("--demo", environ=environ)
+    server = start(environ=environ)
     lines = server.ready()
 
     with pytest.raises(HTTPError) as refusal:
