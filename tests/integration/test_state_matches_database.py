@@ -94,6 +94,7 @@ _changes = _commands(
     title=_maybe(st.sampled_from("ab")),
     description=_maybe(st.sampled_from((None, "x"))),
     status=_maybe(st.sampled_from(TaskStatus)),
+    priority=_maybe(st.sampled_from(TaskPriority)),
     assigned_to=_maybe(_assignees),
     due_date=_maybe(_times),
 )

@@ -19,7 +19,13 @@ from actors.domain.commands import (
 )
 from actors.domain.errors import KeyAlreadyUsed, UserNotFound
 from actors.domain.events import Batch
-from actors.domain.model import MemberRole, ProjectId, ProjectStatus, TaskStatus
+from actors.domain.model import (
+    MemberRole,
+    ProjectId,
+    ProjectStatus,
+    TaskPriority,
+    TaskStatus,
+)
 from actors.domain.state import ProjectState
 from sql.database import Database
 from sql.store import Store
@@ -149,6 +155,18 @@ SEQUENCES: dict[str, list[Command]] = {
         make_command(UpdateTask, status=TaskStatus.PENDING, due_date=LATER),
         create(2),
         make_command(DeleteTask),
+    ],
+    "a task of which everything changes": [
+        create(1),
+        make_command(
+            UpdateTask,
+            title="another",
+            description="more",
+            status=TaskStatus.COMPLETED,
+            priority=TaskPriority.URGENT,
+            assigned_to=CYD,
+            due_date=LATER,
+        ),
     ],
     "made and deleted at once": [create(1), make_command(DeleteTask)],
     "members": [
