@@ -13,7 +13,8 @@ from server.representations import encode, encode_list, encode_user
 from server.sessions import TokenPair
 from server.tickets import LIFETIME_SECONDS
 from server.tokens import InvalidToken
-from sql.accounts import Credentials, Session
+from sql.accounts import Session
+from sql.users import Credentials
 
 _NO_STORE = {"Cache-Control": "no-store"}
 _PAGE = 100
@@ -113,14 +114,6 @@ async def end_session(request: web.Request) -> web.StreamResponse:
     if not is_ended:
         raise Problem(404, "session_not_found", "You have no such session.")
     return web.Response(status=204, headers=_NO_STORE)
-
-
-async def get_me(request: web.Request) -> web.StreamResponse:
-    """Show the caller's own account."""
-    user = await request.app[keys.ACCOUNTS].get_user(request[keys.PRINCIPAL].user_id)
-    if user is None:
-        raise InvalidToken
-    return _answer(encode_user(user))
 
 
 async def create_ticket(request: web.Request) -> web.StreamResponse:

@@ -140,6 +140,23 @@ class QueryInteger(fields.Integer):
         return int(value)
 
 
+class Truth(fields.Boolean):
+    """A JSON boolean; neither a number nor a string is one."""
+
+    default_error_messages = {"invalid": "It must be true or false."}  # noqa: RUF012
+
+    def _deserialize(
+        self,
+        value: Any,
+        attr: str | None,
+        data: Mapping[str, Any] | None,
+        **kwargs: Any,
+    ) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid")
+        return value
+
+
 class Flag(fields.Boolean):
     """A truth as a query spells it: `true` or `false`."""
 

@@ -27,6 +27,7 @@ Unknown fields and unknown query parameters are refused, never ignored."""
 
 _TAGS: Mapping[str, str] = {
     "auth": "Accounts, log-ins and tokens",
+    "users": "Your account, and everybody's",
     "tasks": "Tasks, across projects and one by one",
     "projects": "Projects and who works in them",
     "live": "Events as they happen",

@@ -15,7 +15,7 @@ from actors.domain.errors import KeyAlreadyUsed
 from actors.domain.model import Caller, ProjectId, TaskId, UserId
 from server import keys
 from server.headers import json_headers
-from server.lists import ListAnswer, digest_tag
+from server.pages import ListAnswer, digest_tag
 from server.problems import FieldError, Problem
 from sql.store import Remembered
 

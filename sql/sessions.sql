@@ -5,6 +5,7 @@ WITH session AS (
     SELECT id, now() + make_interval(secs => :lifetime_seconds::float8), :address, :user_agent
     FROM users
     WHERE id = :user_id AND is_active
+    FOR SHARE
     RETURNING id
 )
 INSERT INTO refresh_tokens (digest, session_id)
@@ -60,6 +61,23 @@ WHERE id = :session_id
     AND (:user_id::bigint IS NULL OR user_id = :user_id)
     AND revoked_at IS NULL
     AND expires_at > now();
+
+-- name: revoke_sessions(user_id, kept, reason)
+-- End all live sessions of a user, but the one to be kept if there is one.
+UPDATE sessions
+SET revoked_at = now(), revoked_reason = :reason
+WHERE user_id = :user_id
+    AND (:kept::bigint IS NULL OR id <> :kept)
+    AND revoked_at IS NULL
+    AND expires_at > now()
+RETURNING id;
+
+-- name: list_session_ids(user_id)
+-- All live sessions of a user.
+SELECT id
+FROM sessions
+WHERE user_id = :user_id AND revoked_at IS NULL AND expires_at > now()
+ORDER BY id;
 
 -- name: list_sessions(user_id, row_limit, row_offset)
 -- The user's live sessions, newest first.

@@ -13,7 +13,8 @@ from server import sessions as module
 from server.principals import PrincipalCache
 from server.sessions import Principal, Sessions
 from server.tokens import InvalidToken, Tokens
-from sql.accounts import LiveSession, SessionId
+from sql.accounts import LiveSession
+from sql.users import SessionId
 
 NOW = 1_800_000_000
 ADA, BOB = UserId(1), UserId(2)
