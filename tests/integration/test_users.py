@@ -259,6 +259,7 @@ async def test_what_is_no_user_is_not_found(board: Board) -> None:
 
 
 async def test_who_is_made_inactive_is_out_at_once_and_for_good(board: Board) -> None:
+    await board.app[keys.SESSIONS].close()  # no sweep
     admin, ada = await admin_of(board), await board.person()
     phone = await board.session(ada.caller)
     sockets = [await ada.listen(), await phone.listen()]
@@ -267,6 +268,7 @@ async def test_who_is_made_inactive_is_out_at_once_and_for_good(board: Board) ->
     answer = await admin.patch(path_of(ada), {"is_active": False})
 
     assert (answer.status, answer.json["is_active"]) == (200, False)
+    assert (await ada.get("/users/me")).refusal == REFUSED
     for socket in sockets:
         assert await socket.closing() == (4001, "Session ended")
     late = await board.connect(f"?ticket={ticket}")
@@ -281,6 +283,7 @@ async def test_who_is_made_inactive_is_out_at_once_and_for_good(board: Board) ->
 
 
 async def test_another_role_counts_at_once(board: Board) -> None:
+    await board.app[keys.SESSIONS].close()  # no sweep
     admin, ada = await admin_of(board), await board.person()
     private, hers = await admin.project(), await ada.project()
     seen = f"/projects/{private['id']}"

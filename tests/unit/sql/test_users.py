@@ -70,6 +70,39 @@ async def test_a_version_that_has_passed_is_refused_with_the_current(
     assert await users.change(ADA, {}, at=AT, if_match=(7, 2)) is not None
 
 
+async def overtaken(
+    users: Users, database: Database, if_match: tuple[int, ...] | None
+) -> asyncio.Task[ChangedUser | None]:
+    """Have a change read the first version, and write when there is a second."""
+    async with database.transaction() as connection:
+        await connection.execute(
+            "UPDATE users SET first_name = 'Ada', version = 2 WHERE id = 1"
+        )
+        fields = {"last_name": "King"}
+        late = asyncio.create_task(users.change(ADA, fields, at=AT, if_match=if_match))
+        await asyncio.wait({late}, timeout=0.1)
+    await asyncio.wait({late})
+    return late
+
+
+async def test_a_change_that_is_overtaken_keeps_what_the_other_wrote(
+    users: Users, database: Database
+) -> None:
+    changed = (await overtaken(users, database, None)).result()
+
+    assert changed is not None
+    assert (changed.user.first_name, changed.user.last_name) == ("Ada", "King")
+    assert changed.user.version == 3
+
+
+async def test_a_change_of_one_version_that_is_overtaken_is_refused(
+    users: Users, database: Database
+) -> None:
+    late = await overtaken(users, database, (1,))
+
+    assert isinstance(late.exception(), VersionMismatch)
+
+
 async def test_nobody_is_neither_read_nor_changed(users: Users) -> None:
     nobody = UserId(99)
 
