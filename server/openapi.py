@@ -40,6 +40,7 @@ _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "ETag": ("The version, as a strong entity tag.", _TEXT),
     "Location": ("Where the new thing is.", {**_TEXT, "format": "uri-reference"}),
     "Link": ('The next page, as `rel="next"`, if there is one.', _TEXT),
+    "Accept-Patch": ("What a PATCH may be, if this was one.", _TEXT),
     "Retry-After": ("Seconds to wait.", {"type": "integer", "minimum": 0}),
     "WWW-Authenticate": ("How to prove who you are.", _TEXT),
     "Idempotency-Replayed": ("`true` if this is the first answer again.", _TEXT),
@@ -71,6 +72,7 @@ _PROBLEMS: Mapping[int, str] = {
 _PROBLEM_HEADERS: Mapping[int, tuple[str, ...]] = {
     401: ("WWW-Authenticate",),
     412: ("ETag",),
+    415: ("Accept-Patch",),
     503: ("Retry-After",),
 }
 

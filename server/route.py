@@ -48,6 +48,7 @@ class Route:
     request_headers: tuple[str, ...] = ()
     path_choices: tuple[str, ...] = ()
     upgrades: bool = False
+    name: str = ""
 
     @property
     def is_public(self) -> bool:
@@ -56,5 +57,5 @@ class Route:
 
     @property
     def operation_id(self) -> str:
-        """The handler's name."""
-        return self.handler.__name__
+        """The handler's name, unless it serves another row as well."""
+        return self.name or self.handler.__name__

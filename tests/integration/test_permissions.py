@@ -69,6 +69,7 @@ def row(method: str, path: str, body: Any, *statuses: int) -> Any:
 TABLE = [
     row("GET", "/tasks/{task}", None, 401, 404, *[200] * 8),
     row("PUT", "/tasks/{task}", {"title": "x"}, 401, 404, 403, *[200] * 7),
+    row("PATCH", "/tasks/{task}", {"title": "x"}, 401, 404, 403, *[200] * 7),
     row("POST", "/tasks/{task}/assign", {"assigned_to": None},
         401, 404, 403, *[200] * 7),
     row("DELETE", "/tasks/{task}", None,
@@ -87,6 +88,8 @@ TABLE = [
         401, 404, 403, 403, 200, 200, 404, 404, 403, 200),
     row("PUT", "/projects/{project}", {"owner_id": "{stranger}"},
         401, 404, 403, 403, 403, 200, 404, 404, 403, 200),
+    row("PATCH", "/projects/{project}", {"name": "x"},
+        401, 404, 403, 403, 200, 200, 404, 404, 403, 200),
     row("DELETE", "/projects/{project}", None,
         401, 404, 403, 403, 403, 204, 404, 404, 403, 204),
     row("PUT", "/projects/{project}/members/{viewer}", {"role": "maintainer"},
