@@ -26,8 +26,8 @@ from server.route import Reply, Route
 from server.validation import JSON, MERGE_PATCH, BodyReader, QueryReader
 
 _READ = ("If-None-Match",)
-_WRITE = ("If-Match", "Idempotency-Key")
-_CREATE = ("Idempotency-Key",)
+_WRITE = ("If-Match", "Idempotency-Key", "Prefer")
+_CREATE = ("Idempotency-Key", "Prefer")
 _VISIT = (Action.VISIT,)
 _OWN = (Action.USE_OWN_ACCOUNT,)
 
@@ -140,7 +140,7 @@ USERS = (
         tag="users",
         body=schemas.MeUpdate,
         example={"first_name": "Ada", "last_name": "Lovelace"},
-        request_headers=("If-Match",),
+        request_headers=("If-Match", "Prefer"),
         replies={200: _USER},
         problems=(409,),
     ),
@@ -197,7 +197,7 @@ USERS = (
         tag="users",
         body=schemas.UserUpdate,
         example={"role": "manager"},
-        request_headers=("If-Match",),
+        request_headers=("If-Match", "Prefer"),
         replies={200: _USER},
         problems=(403, 409),
     ),
