@@ -157,10 +157,8 @@ class Truth(fields.Boolean):
         return value
 
 
-class Flag(fields.Boolean):
+class Flag(Truth):
     """A truth as a query spells it: `true` or `false`."""
-
-    default_error_messages = {"invalid": "It must be true or false."}  # noqa: RUF012
 
     def _deserialize(
         self,

@@ -208,7 +208,7 @@ def _framework_answer(request: web.Request, error: web.HTTPException) -> web.Res
 
 
 def _options(allowed: str) -> web.Response:
-    headers = {hdrs.ALLOW: allowed}
+    headers: dict[str, str] = {hdrs.ALLOW: allowed}
     if hdrs.METH_PATCH in allowed:
         headers["Accept-Patch"] = ACCEPT_PATCH
     return web.Response(status=204, headers=headers)

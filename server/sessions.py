@@ -122,9 +122,18 @@ class Sessions:
             del self._watches[session_id]
 
     async def open(
-        self, user_id: UserId, *, address: str = "", user_agent: str = ""
+        self,
+        user_id: UserId,
+        *,
+        address: str = "",
+        user_agent: str = "",
+        password_hash: str | None = None,
     ) -> TokenPair | None:
-        """Begin a session for a user who has proved who they are; None if inactive."""
+        """Begin a session for a user who has proved who they are.
+
+        None if they are inactive, or the hash that they were verified against is no
+        longer theirs.
+        """
         refresh_token = self._tokens.new_refresh_token()
         session_id = await self._accounts.create_session(
             user_id,
@@ -132,6 +141,7 @@ class Sessions:
             lifetime_seconds=self._lifetime_seconds,
             address=address,
             user_agent=user_agent,
+            password_hash=password_hash,
         )
         if session_id is None:
             return None

@@ -149,7 +149,7 @@ class Accounts:
             )
         return row_count(status) == 1
 
-    async def create_session(
+    async def create_session(  # a session has that many parts
         self,
         user_id: UserId,
         digest: bytes,
@@ -157,12 +157,17 @@ class Accounts:
         lifetime_seconds: float,
         address: str = "",
         user_agent: str = "",
+        password_hash: str | None = None,
     ) -> SessionId | None:
-        """Log a user in with their first refresh token; None if they are inactive."""
+        """Log a user in with their first refresh token.
+
+        None if they are inactive, or no longer have the hash that is named.
+        """
         async with self._database.connection() as connection:
             session_id = await _SESSIONS.create_session(
                 connection,
                 user_id=user_id,
+                password_hash=password_hash,
                 digest=digest,
                 lifetime_seconds=lifetime_seconds,
                 address=_printable(address, _ADDRESS_LENGTH),

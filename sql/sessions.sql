@@ -1,10 +1,11 @@
--- name: create_session(user_id, digest, lifetime_seconds, address, user_agent)<!
--- A session and its first refresh token, for a user who is active.
+-- name: create_session(user_id, password_hash, digest, lifetime_seconds, address, user_agent)<!
+-- A session and its first refresh token, for a user who is active and, if it is given, still has this hash.
 WITH session AS (
     INSERT INTO sessions (user_id, expires_at, address, user_agent)
     SELECT id, now() + make_interval(secs => :lifetime_seconds::float8), :address, :user_agent
     FROM users
     WHERE id = :user_id AND is_active
+        AND (:password_hash::text IS NULL OR password_hash = :password_hash)
     FOR SHARE
     RETURNING id
 )

@@ -207,6 +207,26 @@ async def test_of_two_who_change_a_password_at_once_one_wins(board: Board) -> No
     assert (await logged_in(board, "ada", won[0]["new_password"])).access_token
 
 
+@pytest.mark.parametrize(("password", "status"), [(OTHER, 401), (PASSWORD, 200)])
+async def test_a_log_in_counts_if_the_password_is_still_the_same_at_its_end(
+    board: Board, monkeypatch: pytest.MonkeyPatch, password: str, status: int
+) -> None:
+    await registered(board)
+    passwords = board.app[keys.PASSWORDS]
+    verify, changed = passwords.verify, [await passwords.hash(password)]
+
+    async def overtaken(given: str, known: str | None) -> bool:
+        matches = await verify(given, known)
+        if changed:
+            await board.execute("UPDATE users SET password_hash = $1", changed.pop())
+        return matches
+
+    monkeypatch.setattr(passwords, "verify", overtaken)
+    login = {"username": "ada", "password": PASSWORD}
+
+    assert (await board.nobody.post("/auth/login", login)).status == status
+
+
 async def test_users_are_listed_page_by_page_and_filtered(board: Board) -> None:
     boss = await board.person(UserRole.MANAGER, name="boss")
     people = [await board.person(name=f"per_son{number}") for number in range(5)]
