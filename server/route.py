@@ -30,7 +30,8 @@ class Route:
     `actions` are what the handler has decided in the domain; Action.VISIT alone means
     that nobody has to be logged in. `problems` are the refusals that are its own:
     those that every route shares are added to the document. `path_choices` are the
-    values of a variable step of the path that is no id.
+    values of a variable step of the path that is no id. `name` tells apart rows that
+    share a handler.
     """
 
     method: str

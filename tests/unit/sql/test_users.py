@@ -6,8 +6,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from actors.domain.errors import DomainError, LastAdmin, VersionMismatch
+from actors.domain.errors import (
+    DomainError,
+    LastAdmin,
+    StoreUnavailable,
+    VersionMismatch,
+)
 from actors.domain.model import UserId, UserRole
+from sql import users as sql_users
 from sql.accounts import Accounts
 from sql.database import Database
 from sql.users import ChangedUser, SessionId, UserFilter, Users
@@ -200,3 +206,14 @@ async def test_another_password_ends_all_sessions_but_one(
     changed = await users.credentials(ADA)
     assert changed is not None
     assert changed.password_hash == "new"
+
+
+async def test_a_change_that_is_always_overtaken_is_given_up(
+    users: Users, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lose(*given: object) -> None: ...
+
+    monkeypatch.setattr(sql_users, "_change", lose)
+
+    with pytest.raises(StoreUnavailable):
+        await users.change(ADA, {"first_name": "x"}, at=AT)
