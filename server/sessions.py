@@ -131,8 +131,7 @@ class Sessions:
     ) -> TokenPair | None:
         """Begin a session for a user who has proved who they are.
 
-        None if they are inactive, or the hash that they were verified against is no
-        longer theirs.
+        None if they are inactive, or if they no longer have the hash that is named.
         """
         refresh_token = self._tokens.new_refresh_token()
         session_id = await self._accounts.create_session(
