@@ -106,6 +106,12 @@ class ProjectList(_Page):
     projects = fields.List(fields.Nested(Project), required=True)
 
 
+class UserList(_Page):
+    """A page of users."""
+
+    users = fields.List(fields.Nested(User), required=True)
+
+
 class MemberList(_Page):
     """The members of a project."""
 

@@ -31,6 +31,7 @@ from server.logs import AccessLog
 from server.metrics import Metrics
 from server.middlewares import Endpoint, stack
 from server.migrate import MigrationFailed, pending
+from server.pages import Pages
 from server.passwords import Passwords
 from server.people import People
 from server.representations import EventCodec
@@ -43,6 +44,7 @@ from server.websocket import INVALID_TOKEN, Sockets, reseat
 from sql.accounts import Accounts
 from sql.database import Database
 from sql.store import Store
+from sql.users import Users
 
 _HOUSEKEEPING_SECONDS = 30.0
 _REDIS_SECONDS = 0.25
@@ -166,9 +168,8 @@ async def _actors(app: web.Application) -> AsyncIterator[None]:
     registry = Registry(around, idle_seconds=config.actor_idle_seconds)
     app[keys.HUB], app[keys.JOURNAL], app[keys.REGISTRY] = hub, journal, registry
     app[keys.IDS] = Ids(store)
-    app[keys.LISTS] = Lists(
-        store, sights, Cursors(config.jwt_secret), count=_counter(metrics)
-    )
+    app[keys.PAGES] = pages = Pages(Cursors(config.jwt_secret))
+    app[keys.LISTS] = Lists(store, sights, pages, count=_counter(metrics))
     metrics.sample("live_actors", "Projects in memory.", lambda: len(registry))
     metrics.sample(
         "mailbox_commands",
@@ -234,6 +235,7 @@ async def _accounts(app: web.Application) -> AsyncIterator[None]:
         tokens,
         sessions,
     )
+    app[keys.USERS] = Users(app[keys.DATABASE])
     app[keys.PASSWORDS] = passwords = Passwords()
     app[keys.TICKETS] = Tickets(app[keys.REDIS])
     app[keys.PEOPLE] = People(accounts, app[keys.STORE])

@@ -30,8 +30,9 @@ from actors.registry import Registry
 from server.ids import Ids
 from server.passwords import Passwords
 from server.registration import create_account
-from sql.accounts import Accounts, User
+from sql.accounts import Accounts
 from sql.store import Store
+from sql.users import User
 
 PASSWORD = "boardcast-demo"  # noqa: S105  # printed at the start, on purpose
 TASKS = 2000

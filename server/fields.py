@@ -140,10 +140,25 @@ class QueryInteger(fields.Integer):
         return int(value)
 
 
-class Flag(fields.Boolean):
-    """A truth as a query spells it: `true` or `false`."""
+class Truth(fields.Boolean):
+    """A JSON boolean; neither a number nor a string is one."""
 
     default_error_messages = {"invalid": "It must be true or false."}  # noqa: RUF012
+
+    def _deserialize(
+        self,
+        value: Any,
+        attr: str | None,
+        data: Mapping[str, Any] | None,
+        **kwargs: Any,
+    ) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid")
+        return value
+
+
+class Flag(Truth):
+    """A truth as a query spells it: `true` or `false`."""
 
     def _deserialize(
         self,

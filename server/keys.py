@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from server.lists import Lists
     from server.metrics import Metrics
     from server.middlewares import Endpoint
+    from server.pages import Pages
     from server.passwords import Passwords
     from server.people import People
     from server.sessions import Principal, Sessions
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sql.accounts import Accounts
     from sql.database import Database
     from sql.store import Store
+    from sql.users import Users
 
 CONFIG: web.AppKey["Config"] = web.AppKey("config")
 DATABASE: web.AppKey["Database"] = web.AppKey("database")
@@ -41,6 +43,8 @@ REGISTRY: web.AppKey["Registry"] = web.AppKey("registry")
 FEEDS: web.AppKey[tuple["Feed", ...]] = web.AppKey("feeds")
 HUB: web.AppKey["Hub"] = web.AppKey("hub")
 LISTS: web.AppKey["Lists"] = web.AppKey("lists")
+PAGES: web.AppKey["Pages"] = web.AppKey("pages")
+USERS: web.AppKey["Users"] = web.AppKey("users")
 PEOPLE: web.AppKey["People"] = web.AppKey("people")
 SOCKETS: web.AppKey["Sockets"] = web.AppKey("sockets")
 IDS: web.AppKey["Ids"] = web.AppKey("ids")

@@ -5,9 +5,8 @@ They come from SQL and are kept as ready bytes with the stamp of before the quer
 """
 
 import asyncio
-import hashlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -15,28 +14,15 @@ from typing import Any, cast
 from yarl import URL
 
 from actors.domain.errors import StoreUnavailable
-from actors.domain.model import Caller, Project, Task
-from server.cursors import Cursors
-from server.representations import encode, encode_list
+from actors.domain.model import Caller
+from server.pages import Asked, ListAnswer, Pages
 from server.sights import Sights, Stamp
-from sql.store import Page, ProjectFilter, Sight, Store, TaskFilter
+from sql.store import ProjectFilter, Store, TaskFilter
 
 _KEPT_BYTES = 64 * 1024 * 1024
 _KEPT_ADDRESS_LENGTH = 256
 _OVERHEAD_BYTES = 1024  # of the key and the objects around a body
 _Key = tuple[int, str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListAnswer:
-    """A page as bytes; the ETag changes if and only if the bytes do.
-
-    `link` is the Link header (RFC 8288) that names the next page, if there is one.
-    """
-
-    body: bytes
-    etag: str
-    link: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +36,6 @@ class _Kept:
         return len(self.answer.body) + _OVERHEAD_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    name: str
-    sight: Sight
-    query: Mapping[str, Any]
-    url: URL
-
-    @property
-    def scope(self) -> str:
-        """Name the list: whose, of what, by which filters; not which part of it."""
-        filters = sorted(
-            (key, str(value))
-            for key, value in self.query.items()
-            if key not in ("limit", "offset", "cursor")
-        )
-        return repr((self.name, self.sight.user_id, filters))
-
-
 class Lists:
     """Answers list requests; `count` is told "hit" or "miss" of every cacheable one."""
 
@@ -75,14 +43,14 @@ class Lists:
         self,
         store: Store,
         sights: Sights,
-        cursors: Cursors,
+        pages: Pages,
         *,
         count: Callable[[str], None] = lambda outcome: None,
         kept_bytes: int = _KEPT_BYTES,
     ):
         self._store = store
         self._sights = sights
-        self._cursors = cursors
+        self._pages = pages
         self._count = count
         self._limit_bytes = kept_bytes
         self._bytes = 0
@@ -172,66 +140,27 @@ class Lists:
             overdue_at=datetime.now(UTC),
             text=query.get("q"),
         )
-        asked = _Asked("tasks", sight, query, url)
-        found, total = await self._store.list_tasks(sight, wanted, self._page(asked))
-        return self._answer(asked, found, total)
+        asked = Asked("tasks", caller.id, query, url)
+        found, total = await self._store.list_tasks(
+            sight, wanted, self._pages.page(asked)
+        )
+        return self._pages.answer(asked, found, total)
 
     async def _list_projects(
         self, caller: Caller, query: Mapping[str, Any], url: URL
     ) -> ListAnswer:
         sight = await self._sights.sight(caller)
         wanted = ProjectFilter(statuses=query.get("status"), text=query.get("q"))
-        asked = _Asked("projects", sight, query, url)
-        found, total = await self._store.list_projects(sight, wanted, self._page(asked))
-        return self._answer(asked, found, total)
-
-    def _page(self, asked: _Asked) -> Page:
-        """Ask for one row more than the caller, to know whether a page follows."""
-        query = asked.query
-        limit, offset = query["limit"] + 1, query["offset"]
-        if "cursor" not in query:
-            return Page(limit=limit, offset=offset)
-        at, row_id = self._cursors.read(query["cursor"], asked.scope)
-        return Page(limit=limit, offset=offset, before_at=at, before_id=row_id)
-
-    def _answer(
-        self, asked: _Asked, found: Sequence[Task] | Sequence[Project], total: int
-    ) -> ListAnswer:
-        limit = asked.query["limit"]
-        shown, cursor = found[:limit], None
-        if len(found) > limit:
-            last = shown[-1]
-            cursor = self._cursors.make(last.created_at, last.id, asked.scope)
-        body = encode_list(
-            asked.name,
-            [encode(thing) for thing in shown],
-            total=total,
-            limit=limit,
-            offset=asked.query["offset"],
-            next_cursor=cursor,
+        asked = Asked("projects", caller.id, query, url)
+        found, total = await self._store.list_projects(
+            sight, wanted, self._pages.page(asked)
         )
-        return ListAnswer(
-            body=body,
-            etag=digest_tag(body),
-            link=None if cursor is None else _next_link(asked.url, cursor),
-        )
-
-
-def digest_tag(body: bytes) -> str:
-    """Make an entity tag that is another whenever the bytes are."""
-    return f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+        return self._pages.answer(asked, found, total)
 
 
 def _shared_error(error: BaseException) -> BaseException:
     """Say it to others too, except that the one who asked first has gone."""
     return error if isinstance(error, Exception) else StoreUnavailable()
-
-
-def _next_link(url: URL, cursor: str) -> str:
-    query = {**url.query, "cursor": cursor}
-    query.pop("offset", None)
-    address = URL(url.raw_path, encoded=True).with_query(query)
-    return f'<{address}>; rel="next"'
 
 
 def _user(value: int | str | None, caller: Caller) -> Any:

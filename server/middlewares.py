@@ -44,7 +44,7 @@ from server.problems import (
     unauthenticated,
 )
 from server.sessions import Principal
-from server.validation import BodyReader, QueryReader, path_ids
+from server.validation import ACCEPT_PATCH, BodyReader, QueryReader, path_ids
 
 _TRACEPARENT = istr("traceparent")
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
@@ -201,10 +201,17 @@ def _framework_answer(request: web.Request, error: web.HTTPException) -> web.Res
         allowed = sorted({*error.allowed_methods, hdrs.METH_OPTIONS})
         error.headers[hdrs.ALLOW] = ", ".join(allowed)
         if request.method == hdrs.METH_OPTIONS:
-            return web.Response(status=204, headers={"Allow": error.headers["Allow"]})
+            return _options(error.headers[hdrs.ALLOW])
     if error.status >= web.HTTPBadRequest.status_code:
         return problem_response(request, from_http(error))
     return web.Response(status=error.status, headers=error.headers, body=error.body)
+
+
+def _options(allowed: str) -> web.Response:
+    headers: dict[str, str] = {hdrs.ALLOW: allowed}
+    if hdrs.METH_PATCH in allowed:
+        headers["Accept-Patch"] = ACCEPT_PATCH
+    return web.Response(status=204, headers=headers)
 
 
 def _gate(endpoints: Endpoints) -> Middleware:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -27,6 +28,7 @@ Unknown fields and unknown query parameters are refused, never ignored."""
 
 _TAGS: Mapping[str, str] = {
     "auth": "Accounts, log-ins and tokens",
+    "users": "Your account, and everybody's",
     "tasks": "Tasks, across projects and one by one",
     "projects": "Projects and who works in them",
     "live": "Events as they happen",
@@ -39,14 +41,17 @@ _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "ETag": ("The version, as a strong entity tag.", _TEXT),
     "Location": ("Where the new thing is.", {**_TEXT, "format": "uri-reference"}),
     "Link": ('The next page, as `rel="next"`, if there is one.', _TEXT),
+    "Accept-Patch": ("What a PATCH may be, if this was one.", _TEXT),
     "Retry-After": ("Seconds to wait.", {"type": "integer", "minimum": 0}),
     "WWW-Authenticate": ("How to prove who you are.", _TEXT),
+    "Preference-Applied": ("`return=minimal` if that was asked for.", _TEXT),
     "Idempotency-Replayed": ("`true` if this is the first answer again.", _TEXT),
     "Cache-Control": ("Who may keep this answer.", _TEXT),
 }
 _REQUEST_HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "If-Match": ('Only if it still has one of these versions, as in `"7"`.', _TEXT),
     "If-None-Match": ("Answer 304 if it still has one of these tags.", _TEXT),
+    "Prefer": ("`return=minimal` leaves the body out (RFC 7240).", _TEXT),
     "Idempotency-Key": (
         "A repeat with the same key within 24 h gets the first answer.",
         {"type": "string", "pattern": r"^[\x21\x23-\x5b\x5d-\x7e]{1,255}$"},
@@ -70,6 +75,7 @@ _PROBLEMS: Mapping[int, str] = {
 _PROBLEM_HEADERS: Mapping[int, tuple[str, ...]] = {
     401: ("WWW-Authenticate",),
     412: ("ETag",),
+    415: ("Accept-Patch",),
     503: ("Retry-After",),
 }
 
@@ -163,7 +169,7 @@ class _Writer:
 
     def _responses(self, route: Route) -> dict[str, Any]:
         responses = {
-            str(status): self._reply(reply) for status, reply in route.replies.items()
+            str(status): self._reply(reply) for status, reply in _replies(route).items()
         }
         for status in _refusals(route):
             responses.setdefault(str(status), {"$ref": _problem(status)})
@@ -193,6 +199,21 @@ class _Writer:
         if self._plugin.converter is None:  # it is set as the spec is made
             raise RuntimeError
         return self._plugin.converter
+
+
+def _replies(route: Route) -> Mapping[int, Reply]:
+    """Add what is answered where no body is preferred."""
+    if "Prefer" not in route.request_headers:
+        return route.replies
+    replies = {
+        status: replace(reply, headers=(*reply.headers, "Preference-Applied"))
+        for status, reply in route.replies.items()
+    }
+    if HTTPStatus.OK in replies:
+        headers = replies[HTTPStatus.OK].headers
+        description = "Done; you preferred no body."
+        replies[204] = Reply(description=description, headers=headers)
+    return replies
 
 
 def _refusals(route: Route) -> set[int]:

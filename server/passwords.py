@@ -54,22 +54,24 @@ class PasswordsBusy(Unavailable):
     code = "passwords_busy"
 
 
-def refuse_weak(password: str, *, email: str, username: str) -> None:
+def refuse_weak(
+    password: str, *, email: str, username: str, pointer: str = "/password"
+) -> None:
     """Raise PasswordRefused for a password of a wrong length, or one that is guessed.
 
     There are no rules of composition: length is what helps (NIST SP 800-63B).
     """
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
         sentence = f"A password has {MIN_LENGTH} to {MAX_LENGTH} characters."
-        raise PasswordRefused(sentence, pointer="/password")
+        raise PasswordRefused(sentence, pointer=pointer)
     folded = password.casefold()
     if folded in _COMMON:
         sentence = "This is one of the passwords that are guessed first."
-        raise PasswordRefused(sentence, pointer="/password")
+        raise PasswordRefused(sentence, pointer=pointer)
     email, username = email.casefold(), username.casefold()
     if folded in {username, email, email.partition("@")[0]}:
         sentence = "A password must not be your username or e-mail address."
-        raise PasswordRefused(sentence, pointer="/password")
+        raise PasswordRefused(sentence, pointer=pointer)
 
 
 class Passwords:

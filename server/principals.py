@@ -4,7 +4,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 
 from actors.domain.model import Caller, UserId, UserRole
-from sql.accounts import SessionId
+from sql.users import SessionId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

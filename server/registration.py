@@ -10,7 +10,8 @@ from actors.domain.state import ProjectState
 from server.ids import Ids
 from server.passwords import Passwords, refuse_weak
 from server.representations import encode_event
-from sql.accounts import Accounts, NewUser, User
+from sql.accounts import Accounts, NewUser
+from sql.users import User
 
 INBOX_NAME = "Inbox"
 

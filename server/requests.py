@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from typing import TypedDict
 
@@ -15,13 +15,15 @@ from actors.domain.errors import KeyAlreadyUsed
 from actors.domain.model import Caller, ProjectId, TaskId, UserId
 from server import keys
 from server.headers import json_headers
-from server.lists import ListAnswer, digest_tag
+from server.pages import ListAnswer, digest_tag
 from server.problems import FieldError, Problem
 from sql.store import Remembered
 
 _ENTITY_TAG = re.compile(r'(W/)?"([^"]*)"')
 _KEY = re.compile(r'("?)([\x21\x23-\x5b\x5d-\x7e]{1,255})\1')
 _VERSION = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+_READS = ("GET", "HEAD")
+_PREFER = istr("Prefer")
 _IDEMPOTENCY_KEY = istr("Idempotency-Key")
 _IN_FLIGHT: web.AppKey[set[tuple[UserId, str]]] = web.AppKey("keys_in_flight")
 
@@ -87,7 +89,7 @@ def answer(
     if location is None:
         return _shown(request, body, headers)
     headers[hdrs.LOCATION] = location
-    return web.Response(status=201, body=body, headers=headers)
+    return _written(request, 201, body, headers)
 
 
 def answer_list(request: web.Request, listed: ListAnswer) -> web.Response:
@@ -106,15 +108,39 @@ def answer_bytes(request: web.Request, body: bytes) -> web.Response:
 def _shown(
     request: web.Request, body: bytes, headers: "CIMultiDict[str]"
 ) -> web.Response:
+    if request.method not in _READS:
+        return _written(request, 200, body, headers)
     if not is_known(request, headers[hdrs.ETAG]):
         return web.Response(body=body, headers=headers)
     del headers[hdrs.CONTENT_TYPE]
     return web.Response(status=304, headers=headers)
 
 
+def _written(
+    request: web.Request, status: int, body: bytes, headers: "CIMultiDict[str]"
+) -> web.Response:
+    """Answer a write; without the body if that is preferred (RFC 7240, 4.2)."""
+    preferred = request.headers.getall(_PREFER, ())
+    if not preferred or not prefers_minimal(preferred):
+        return web.Response(status=status, body=body, headers=headers)
+    del headers[hdrs.CONTENT_TYPE]
+    headers["Preference-Applied"] = "return=minimal"
+    is_new = status == web.HTTPCreated.status_code
+    return web.Response(status=201 if is_new else 204, headers=headers)
+
+
+def prefers_minimal(fields: Iterable[str]) -> bool:
+    """Say whether the first `return` of these Prefer headers is `minimal`."""
+    for preference in ",".join(fields).split(","):
+        name, _, value = preference.partition(";")[0].partition("=")
+        if name.strip().lower() == "return":
+            return value.strip().strip('"').lower() == "minimal"
+    return False
+
+
 def is_known(request: web.Request, etag: str) -> bool:
     """Say whether a GET names this entity tag in If-None-Match (RFC 9110, 13.1.2)."""
-    if request.method not in ("GET", "HEAD"):
+    if request.method not in _READS:
         return False
     named = request.headers.get(hdrs.IF_NONE_MATCH)
     if named is None:
@@ -191,7 +217,7 @@ async def _repeat(
     if known.status == web.HTTPCreated.status_code:
         thing = msgspec.json.decode(body, type=_Identity)
         headers["Location"] = f"{request.path}/{thing.id}"
-    return web.Response(status=known.status, body=body, headers=headers)
+    return _written(request, known.status, body, headers)
 
 
 def _if_match(request: web.Request) -> tuple[int, ...] | None:

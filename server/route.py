@@ -30,7 +30,8 @@ class Route:
     `actions` are what the handler has decided in the domain; Action.VISIT alone means
     that nobody has to be logged in. `problems` are the refusals that are its own:
     those that every route shares are added to the document. `path_choices` are the
-    values of a variable step of the path that is no id.
+    values of a variable step of the path that is no id. `name` tells apart rows that
+    share a handler.
     """
 
     method: str
@@ -48,6 +49,7 @@ class Route:
     request_headers: tuple[str, ...] = ()
     path_choices: tuple[str, ...] = ()
     upgrades: bool = False
+    name: str = ""
 
     @property
     def is_public(self) -> bool:
@@ -56,5 +58,5 @@ class Route:
 
     @property
     def operation_id(self) -> str:
-        """The handler's name."""
-        return self.handler.__name__
+        """The handler's name, unless it serves another row as well."""
+        return self.name or self.handler.__name__

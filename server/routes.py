@@ -16,6 +16,7 @@ from server import (
     projects,
     schemas,
     tasks,
+    users,
     websocket,
 )
 from server.keys import DOCUMENT, ENDPOINTS
@@ -25,8 +26,8 @@ from server.route import Reply, Route
 from server.validation import JSON, MERGE_PATCH, BodyReader, QueryReader
 
 _READ = ("If-None-Match",)
-_WRITE = ("If-Match", "Idempotency-Key")
-_CREATE = ("Idempotency-Key",)
+_WRITE = ("If-Match", "Idempotency-Key", "Prefer")
+_CREATE = ("Idempotency-Key", "Prefer")
 _VISIT = (Action.VISIT,)
 _OWN = (Action.USE_OWN_ACCOUNT,)
 
@@ -115,14 +116,90 @@ AUTH = (
         tag="auth",
         replies={204: _DONE},
     ),
+)
+
+_USER = Reply(description="The user.", schema=answers.User, headers=("ETag",))
+
+USERS = (
     Route(
         method="GET",
         path="/users/me",
-        handler=auth.get_me,
+        handler=users.get_me,
         actions=_OWN,
         summary="Show your account",
-        tag="auth",
-        replies={200: Reply(description="Your account.", schema=answers.User)},
+        tag="users",
+        request_headers=_READ,
+        replies={200: _USER, 304: _UNCHANGED},
+    ),
+    Route(
+        method="PATCH",
+        path="/users/me",
+        handler=users.update_me,
+        actions=_OWN,
+        summary="Change your names or your address",
+        tag="users",
+        body=schemas.MeUpdate,
+        example={"first_name": "Ada", "last_name": "Lovelace"},
+        request_headers=("If-Match", "Prefer"),
+        replies={200: _USER},
+        problems=(409,),
+    ),
+    Route(
+        method="POST",
+        path="/users/me/password",
+        handler=users.change_password,
+        actions=_OWN,
+        summary="Change your password, and end your other sessions",
+        tag="users",
+        body=schemas.PasswordChange,
+        example={
+            "old_password": "correct horse battery",
+            "new_password": "another horse, another battery",
+        },
+        replies={204: _DONE},
+        problems=(409,),
+    ),
+    Route(
+        method="GET",
+        path="/users",
+        handler=users.list_users,
+        actions=(Action.LIST_USERS,),
+        summary="List the users, the newest first",
+        tag="users",
+        query=schemas.UserListQuery,
+        request_headers=_READ,
+        replies={
+            200: Reply(
+                description="A page of users.",
+                schema=answers.UserList,
+                headers=("ETag", "Link"),
+            ),
+            304: _UNCHANGED,
+        },
+        problems=(400, 403),
+    ),
+    Route(
+        method="GET",
+        path="/users/{user_id}",
+        handler=users.get_user,
+        actions=(Action.SEE_USER,),
+        summary="Show a user",
+        tag="users",
+        request_headers=_READ,
+        replies={200: _USER, 304: _UNCHANGED},
+    ),
+    Route(
+        method="PATCH",
+        path="/users/{user_id}",
+        handler=users.update_user,
+        actions=(Action.CHANGE_USER,),
+        summary="Change a user's role, names, or whether they may log in",
+        tag="users",
+        body=schemas.UserUpdate,
+        example={"role": "manager"},
+        request_headers=("If-Match", "Prefer"),
+        replies={200: _USER},
+        problems=(403, 409),
     ),
 )
 
@@ -184,6 +261,20 @@ TASKS = (
         tag="tasks",
         body=schemas.TaskUpdate,
         example={"status": "completed"},
+        request_headers=_WRITE,
+        replies={200: _TASK},
+        problems=(403, 409),
+    ),
+    Route(
+        method="PATCH",
+        path="/tasks/{task_id}",
+        handler=tasks.update_task,
+        name="patch_task",
+        actions=(Action.CHANGE_TASK,),
+        summary="Merge a patch into a task: null clears a field",
+        tag="tasks",
+        body=schemas.TaskUpdate,
+        example={"status": "completed", "due_date": None},
         request_headers=_WRITE,
         replies={200: _TASK},
         problems=(403, 409),
@@ -271,6 +362,20 @@ PROJECTS = (
         tag="projects",
         body=schemas.ProjectUpdate,
         example={"status": "archived"},
+        request_headers=_WRITE,
+        replies={200: _PROJECT},
+        problems=(403, 409),
+    ),
+    Route(
+        method="PATCH",
+        path="/projects/{project_id}",
+        handler=projects.update_project,
+        name="patch_project",
+        actions=(Action.CHANGE_PROJECT, Action.HAND_OVER_PROJECT),
+        summary="Merge a patch into a project: null clears a field",
+        tag="projects",
+        body=schemas.ProjectUpdate,
+        example={"name": "Launch", "description": None},
         request_headers=_WRITE,
         replies={200: _PROJECT},
         problems=(403, 409),
@@ -457,7 +562,7 @@ OPERATIONS = (
     ),
 )
 
-ROUTES = (*AUTH, *TASKS, *PROJECTS, *MEMBERS, *LIVE, *OPERATIONS)
+ROUTES = (*AUTH, *USERS, *TASKS, *PROJECTS, *MEMBERS, *LIVE, *OPERATIONS)
 
 
 def register(app: web.Application, routes: Iterable[Route] = ROUTES) -> None:

@@ -16,13 +16,20 @@ from marshmallow import (
     validates_schema,
 )
 
-from actors.domain.model import MemberRole, ProjectStatus, TaskPriority, TaskStatus
+from actors.domain.model import (
+    MemberRole,
+    ProjectStatus,
+    TaskPriority,
+    TaskStatus,
+    UserRole,
+)
 from server.fields import (
     Choice,
     Choices,
     Flag,
     QueryInteger,
     Timestamp,
+    Truth,
     UserOrMe,
     identifier,
     pattern,
@@ -74,25 +81,33 @@ class NoQuery(Request):
     """A query without any parameter."""
 
 
-class Register(Request):
-    """A new account."""
-
-    email = _Text(
-        required=True,
+def _email(**options: Any) -> _Text:
+    return _Text(
         validate=[
             validate.Length(max=254),
             pattern(_EMAIL, "It must be an e-mail address."),
         ],
         metadata={"examples": ["ada@example.com"]},
+        **options,
     )
-    username = _Text(
-        required=True,
+
+
+def _username(**options: Any) -> _Text:
+    return _Text(
         validate=[
             validate.Length(3, 50),
             pattern(r"^[A-Za-z0-9_.-]+$", "Only letters, digits, '_', '.' and '-'."),
         ],
         metadata={"examples": ["ada"]},
+        **options,
     )
+
+
+class Register(Request):
+    """A new account."""
+
+    email = _email(required=True)
+    username = _username(required=True)
     password = text(8, 256, required=True, metadata={"format": "password"})
     first_name = text(0, 100)
     last_name = text(0, 100)
@@ -120,6 +135,37 @@ class Refresh(Request):
     """The refresh token, where it is not sent as Bearer."""
 
     refresh_token = text(1, 512)
+
+
+class MeUpdate(Request):
+    """The fields of your account to change."""
+
+    is_flat = True
+
+    email = _email()
+    username = _username()
+    first_name = text(0, 100)
+    last_name = text(0, 100)
+
+
+class UserUpdate(Request):
+    """The fields of somebody's account to change; who is not active is logged out."""
+
+    is_flat = True
+
+    first_name = text(0, 100)
+    last_name = text(0, 100)
+    role = Choice(UserRole)
+    is_active = Truth()
+
+
+class PasswordChange(Request):
+    """The password you have, and the one you want; your other sessions end."""
+
+    is_flat = True
+
+    old_password = text(1, 256, required=True, metadata={"format": "password"})
+    new_password = text(8, 256, required=True, metadata={"format": "password"})
 
 
 class TaskUpdate(Request):
@@ -234,6 +280,14 @@ class ProjectListQuery(PageQuery):
 
     status = Choices(ProjectStatus)
     q = text(1, 200, metadata={"description": "Words in the name or description."})
+
+
+class UserListQuery(PageQuery):
+    """Which users."""
+
+    role = Choice(UserRole)
+    is_active = Flag()
+    q = text(1, 200, metadata={"description": "Part of a name or an e-mail address."})
 
 
 class WebSocketQuery(Request):

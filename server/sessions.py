@@ -16,7 +16,8 @@ from actors.domain.errors import Unavailable
 from actors.domain.model import UserId, UserRole
 from server.principals import Principal, PrincipalCache
 from server.tokens import Claims, InvalidToken, Tokens
-from sql.accounts import Accounts, LiveSession, Outcome, SessionId
+from sql.accounts import Accounts, LiveSession, Outcome
+from sql.users import ChangedUser, SessionId
 
 __all__ = ["Principal", "Sessions", "TokenPair"]
 
@@ -121,9 +122,17 @@ class Sessions:
             del self._watches[session_id]
 
     async def open(
-        self, user_id: UserId, *, address: str = "", user_agent: str = ""
+        self,
+        user_id: UserId,
+        *,
+        address: str = "",
+        user_agent: str = "",
+        password_hash: str | None = None,
     ) -> TokenPair | None:
-        """Begin a session for a user who has proved who they are; None if inactive."""
+        """Begin a session for a user who has proved who they are.
+
+        None if they are inactive, or if they no longer have the hash that is named.
+        """
         refresh_token = self._tokens.new_refresh_token()
         session_id = await self._accounts.create_session(
             user_id,
@@ -131,6 +140,7 @@ class Sessions:
             lifetime_seconds=self._lifetime_seconds,
             address=address,
             user_agent=user_agent,
+            password_hash=password_hash,
         )
         if session_id is None:
             return None
@@ -209,6 +219,16 @@ class Sessions:
             self._end(frozenset((session_id,)))
         return is_ended
 
+    def learn(self, changed: ChangedUser) -> None:
+        """Act on a change that this process made, without waiting for a sweep."""
+        self._endings += bool(changed.reseated)  # what is being looked up may be old
+        self._change_roles(dict.fromkeys(changed.reseated, changed.user.role))
+        self.forget(changed.ended)
+
+    def forget(self, session_ids: frozenset[SessionId]) -> None:
+        """Refuse sessions that have been ended in the database by this process."""
+        self._end(frozenset(session_ids))
+
     async def sweep(self) -> None:
         """Ask which of the known sessions are still live, and forget the others."""
         self._cache.drop_expired(self._clock())
@@ -219,7 +239,7 @@ class Sessions:
     async def _sweep_slice(self, known: Sequence[int]) -> None:
         found = await self._accounts.live_sessions(known)
         live = {key: value for key, value in found.items() if value.is_active}
-        self._change_roles(live)
+        self._change_roles({key: value.role for key, value in live.items()})
         self._end(frozenset(known).difference(live))
 
     def _pair(
@@ -240,16 +260,16 @@ class Sessions:
         for callback in self._on_revoked:
             callback(session_ids)
 
-    def _change_roles(self, live: Mapping[int, LiveSession]) -> None:
+    def _change_roles(self, roles: Mapping[int, UserRole]) -> None:
         changed: dict[int, UserRole] = {}
-        for session_id, session in live.items():
-            self._cache.set_role(session_id, session.role)
+        for session_id, role in roles.items():
+            self._cache.set_role(session_id, role)
             watch = self._watches.get(session_id)
             if watch is None:
                 continue
-            if watch.role is not None and watch.role is not session.role:
-                changed[session_id] = session.role
-            watch.role = session.role
+            if watch.role is not None and watch.role is not role:
+                changed[session_id] = role
+            watch.role = role
         if changed:
             for callback in self._on_roles_changed:
                 callback(changed)

@@ -16,7 +16,7 @@ from actors.domain.errors import Unavailable
 from actors.domain.model import UserId, UserRole
 from server.sessions import Principal
 from server.tokens import InvalidToken
-from sql.accounts import SessionId
+from sql.users import SessionId
 
 LIFETIME_SECONDS = 30
 _REDIS_SECONDS = 0.25

@@ -18,7 +18,7 @@ import msgspec
 
 from actors.domain.model import UserId
 from server.problems import Problem
-from sql.accounts import SessionId
+from sql.users import SessionId
 
 _ALGORITHM = "HS256"
 _TYPE = "at+jwt"

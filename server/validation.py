@@ -16,6 +16,7 @@ from server.schemas import Request
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
+ACCEPT_PATCH = f"{MERGE_PATCH}, {JSON}"  # RFC 5789, 3.1
 
 _BODY_SECONDS = 15.0
 _KEPT_QUERIES = 512  # a route
@@ -99,19 +100,22 @@ class BodyReader:
             raise invalid(list(_body_errors(error.messages))) from None
 
     def _check_media_type(self, request: web.Request) -> None:
-        headers = request.headers
-        is_plain = headers.get(hdrs.CONTENT_ENCODING, "identity") == "identity"
-        if is_plain and headers.get(hdrs.CONTENT_TYPE) in self.media_types:
+        sent = request.headers
+        is_plain = sent.get(hdrs.CONTENT_ENCODING, "identity") == "identity"
+        if is_plain and sent.get(hdrs.CONTENT_TYPE) in self.media_types:
             return
         charset = request.charset or "utf-8"
-        is_known = hdrs.CONTENT_TYPE in headers and (
+        is_known = hdrs.CONTENT_TYPE in sent and (
             request.content_type in self.media_types
         )
         is_utf8 = charset.lower() in ("utf-8", "utf8", "us-ascii")
         if not (is_plain and is_known and is_utf8):
             expected = " or ".join(sorted(self.media_types))
             sentence = f"The body has to be {expected}, in UTF-8 and not packed."
-            raise Problem(415, "unsupported_media_type", sentence)
+            headers = (
+                {"Accept-Patch": ACCEPT_PATCH} if request.method == "PATCH" else {}
+            )
+            raise Problem(415, "unsupported_media_type", sentence, headers=headers)
 
 
 def _loaded(schema: Schema, document: dict[str, Any]) -> Values:

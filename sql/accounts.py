@@ -1,4 +1,4 @@
-"""Users, their sessions and their refresh tokens: plain requests to the database.
+"""Log-ins: new accounts, sessions and refresh tokens, straight from the database.
 
 Passing time is told by the database, so that nodes whose clocks differ agree.
 """
@@ -7,43 +7,18 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NewType
+from typing import Any
 
 from actors.domain.events import Batch
 from actors.domain.model import UserId, UserRole
 from sql.database import Connection, Database, load_queries
 from sql.journal import append_on
-
-SessionId = NewType("SessionId", int)
+from sql.users import Credentials, SessionId, User, credentials_of, row_count, user_of
 
 _USERS = load_queries("users")
 _SESSIONS = load_queries("sessions")
 _ADDRESS_LENGTH = 100
 _USER_AGENT_LENGTH = 300
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class User:
-    """An account as it may be shown."""
-
-    id: UserId
-    email: str
-    username: str
-    first_name: str
-    last_name: str
-    role: UserRole
-    is_active: bool
-    created_at: datetime
-    updated_at: datetime
-    version: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
-    """An account, and what its password is verified against."""
-
-    user: User
-    password_hash: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,13 +110,13 @@ class Accounts:
                 msg = f"project {inbox.project_id} exists before its owner"
                 raise RuntimeError(msg)
         self._on_created(inbox)
-        return _user(row)
+        return user_of(row)
 
     async def get_user(self, user_id: UserId) -> User | None:
         """Read the account, active or not."""
         async with self._database.connection() as connection:
             row = await _USERS.get_user(connection, user_id=user_id)
-        return None if row is None else _user(row)
+        return None if row is None else user_of(row)
 
     async def find_by_login(
         self, *, email: str | None = None, username: str | None = None
@@ -159,7 +134,7 @@ class Accounts:
                 )
         if row is None:
             return None
-        return Credentials(user=_user(row), password_hash=row["password_hash"])
+        return credentials_of(row)
 
     async def set_password_hash(
         self, user_id: UserId, password_hash: str, *, replaced: str
@@ -172,9 +147,9 @@ class Accounts:
                 password_hash=password_hash,
                 replaced=replaced,
             )
-        return _count(status) == 1
+        return row_count(status) == 1
 
-    async def create_session(
+    async def create_session(  # a session has that many parts
         self,
         user_id: UserId,
         digest: bytes,
@@ -182,12 +157,17 @@ class Accounts:
         lifetime_seconds: float,
         address: str = "",
         user_agent: str = "",
+        password_hash: str | None = None,
     ) -> SessionId | None:
-        """Log a user in with their first refresh token; None if they are inactive."""
+        """Log a user in with their first refresh token.
+
+        None if they are inactive, or no longer have the hash that is named.
+        """
         async with self._database.connection() as connection:
             session_id = await _SESSIONS.create_session(
                 connection,
                 user_id=user_id,
+                password_hash=password_hash,
                 digest=digest,
                 lifetime_seconds=lifetime_seconds,
                 address=_printable(address, _ADDRESS_LENGTH),
@@ -259,22 +239,7 @@ async def _revoke(
     status = await _SESSIONS.revoke_session(
         connection, session_id=session_id, user_id=user_id, reason=reason
     )
-    return _count(status) == 1
-
-
-def _user(row: Mapping[str, Any]) -> User:
-    return User(
-        id=UserId(row["id"]),
-        email=row["email"],
-        username=row["username"],
-        first_name=row["first_name"],
-        last_name=row["last_name"],
-        role=UserRole(row["role"]),
-        is_active=row["is_active"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-        version=row["version"],
-    )
+    return row_count(status) == 1
 
 
 def _live_session(row: Mapping[str, Any]) -> LiveSession:
@@ -291,11 +256,6 @@ def _rotation(outcome: Outcome, row: Mapping[str, Any]) -> Rotation:
         session_id=SessionId(row["session_id"]),
         user_id=UserId(row["user_id"]),
     )
-
-
-def _count(status: str) -> int:
-    """Read the number of rows in what PostgreSQL says, as in `UPDATE 1`."""
-    return int(status.rsplit(" ", 1)[1])
 
 
 def _is_storable(text: str) -> bool:

@@ -1,10 +1,12 @@
--- name: create_session(user_id, digest, lifetime_seconds, address, user_agent)<!
--- A session and its first refresh token, for a user who is active.
+-- name: create_session(user_id, password_hash, digest, lifetime_seconds, address, user_agent)<!
+-- A session and its first refresh token, for a user who is active and, if it is given, still has this hash.
 WITH session AS (
     INSERT INTO sessions (user_id, expires_at, address, user_agent)
     SELECT id, now() + make_interval(secs => :lifetime_seconds::float8), :address, :user_agent
     FROM users
     WHERE id = :user_id AND is_active
+        AND (:password_hash::text IS NULL OR password_hash = :password_hash)
+    FOR SHARE
     RETURNING id
 )
 INSERT INTO refresh_tokens (digest, session_id)
@@ -60,6 +62,23 @@ WHERE id = :session_id
     AND (:user_id::bigint IS NULL OR user_id = :user_id)
     AND revoked_at IS NULL
     AND expires_at > now();
+
+-- name: revoke_sessions(user_id, kept, reason)
+-- End all live sessions of a user, but the one to be kept if there is one.
+UPDATE sessions
+SET revoked_at = now(), revoked_reason = :reason
+WHERE user_id = :user_id
+    AND (:kept::bigint IS NULL OR id <> :kept)
+    AND revoked_at IS NULL
+    AND expires_at > now()
+RETURNING id;
+
+-- name: list_session_ids(user_id)
+-- All live sessions of a user.
+SELECT id
+FROM sessions
+WHERE user_id = :user_id AND revoked_at IS NULL AND expires_at > now()
+ORDER BY id;
 
 -- name: list_sessions(user_id, row_limit, row_offset)
 -- The user's live sessions, newest first.

@@ -5,6 +5,59 @@ SELECT id, email, username, first_name, last_name, role, is_active,
 FROM users
 WHERE id = :user_id;
 
+-- name: list_users(role, is_active, text, before_id, limit, offset)
+-- A page of the accounts, newest first, and how many there are.
+WITH matching AS NOT MATERIALIZED (
+    SELECT id, email, username, first_name, last_name, role, is_active,
+        created_at, updated_at, version
+    FROM users
+    WHERE (:role::text IS NULL OR role = :role)
+        AND (:is_active::boolean IS NULL OR is_active = :is_active)
+        AND (
+            :text::text IS NULL
+            OR strpos(
+                lower(username || ' ' || email || ' ' || first_name || ' ' || last_name),
+                lower(:text)
+            ) > 0
+        )
+)
+SELECT c.total, m.*
+FROM (SELECT count(*) AS total FROM matching) c
+LEFT JOIN LATERAL (
+    SELECT id, email, username, first_name, last_name, role, is_active,
+        created_at, updated_at, version
+    FROM matching
+    WHERE :before_id::bigint IS NULL OR id < :before_id
+    ORDER BY id DESC
+    LIMIT :limit OFFSET :offset
+) m ON true
+ORDER BY m.id DESC;
+
+-- name: list_active_admins()
+-- The administrators who can log in, held until the transaction ends.
+SELECT id
+FROM users
+WHERE role = 'admin' AND is_active
+ORDER BY id
+FOR UPDATE;
+
+-- name: update_user(user_id, email, username, first_name, last_name, role, is_active, at, version)<!
+-- Change an account that is still at this version; fails on users_email_key or users_username_key.
+UPDATE users
+SET email = :email, username = :username, first_name = :first_name,
+    last_name = :last_name, role = :role, is_active = :is_active,
+    updated_at = :at, version = version + 1
+WHERE id = :user_id AND version = :version
+RETURNING id, email, username, first_name, last_name, role, is_active,
+    created_at, updated_at, version;
+
+-- name: get_credentials(user_id)^
+-- The account and its password's hash.
+SELECT id, email, username, first_name, last_name, role, is_active,
+    created_at, updated_at, version, password_hash
+FROM users
+WHERE id = :user_id;
+
 -- name: get_credentials_by_email(email)^
 -- The account and its password's hash, whatever the case of the address.
 SELECT id, email, username, first_name, last_name, role, is_active,
@@ -33,7 +86,7 @@ RETURNING id, email, username, first_name, last_name, role, is_active,
     created_at, updated_at, version;
 
 -- name: replace_password_hash(user_id, password_hash, replaced)!
--- The same password hashed anew, unless the password was changed meanwhile.
+-- Another password, or the same hashed anew, unless it was changed meanwhile.
 UPDATE users
 SET password_hash = :password_hash
 WHERE id = :user_id AND password_hash = :replaced;

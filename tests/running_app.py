@@ -134,6 +134,9 @@ class Person:
     async def put(self, path: str, body: object = None, **headers: str) -> Answer:
         return await self.ask("PUT", path, body, headers=_named(headers))
 
+    async def patch(self, path: str, body: object = None, **headers: str) -> Answer:
+        return await self.ask("PATCH", path, body, headers=_named(headers))
+
     async def delete(self, path: str, **headers: str) -> Answer:
         return await self.ask("DELETE", path, headers=_named(headers))
 

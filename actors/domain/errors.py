@@ -82,6 +82,12 @@ class OwnerIsPermanent(DomainError):
     code = "owner_is_permanent"
 
 
+class LastAdmin(DomainError):
+    """The last active administrator has to stay one; make another one first."""
+
+    code = "last_admin"
+
+
 class VersionMismatch(DomainError):
     """It has changed since the version that you name in If-Match."""
 

@@ -48,6 +48,9 @@ class Action(Word):
     MANAGE_MEMBERS = "manage_members"
     LEAVE_PROJECT = "leave_project"
     USE_OWN_ACCOUNT = "use_own_account"
+    LIST_USERS = "list_users"
+    SEE_USER = "see_user"
+    CHANGE_USER = "change_user"
     LIST_VISIBLE = "list_visible"
     VISIT = "visit"
 
@@ -71,6 +74,9 @@ ALLOWED: Mapping[Action, frozenset[Standing]] = {
     Action.MANAGE_MEMBERS: frozenset(_STEWARDS | {_S.MANAGER}),
     Action.LEAVE_PROJECT: frozenset({_S.SELF}),
     Action.USE_OWN_ACCOUNT: frozenset({_S.USER}),
+    Action.LIST_USERS: frozenset({_S.MANAGER, _S.ADMIN}),
+    Action.SEE_USER: frozenset({_S.SELF, _S.MANAGER, _S.ADMIN}),
+    Action.CHANGE_USER: frozenset({_S.ADMIN}),
     Action.LIST_VISIBLE: frozenset({_S.USER}),
     Action.VISIT: frozenset({_S.ANYONE, _S.USER}),
 }
@@ -108,6 +114,18 @@ def task_standings(caller: Caller, task: Task) -> frozenset[Standing]:
         standings.add(Standing.CREATOR)
     if caller.id == task.assigned_to:
         standings.add(Standing.ASSIGNEE)
+    return frozenset(standings)
+
+
+def user_standings(caller: Caller, user_id: UserId | None) -> frozenset[Standing]:
+    """Tell how the caller stands to a user, or to all of them if none is named."""
+    standings = {Standing.USER}
+    if caller.id == user_id:
+        standings.add(Standing.SELF)
+    if caller.role is UserRole.MANAGER:
+        standings.add(Standing.MANAGER)
+    if caller.role is UserRole.ADMIN:
+        standings.add(Standing.ADMIN)
     return frozenset(standings)
 
 

@@ -204,7 +204,7 @@ class Fresh:
     def __enter__(self) -> None:
         kept = self._kept
         sights = Sights(kept._store)
-        self._set(Lists(kept._store, sights, kept._cursors, kept_bytes=0))
+        self._set(Lists(kept._store, sights, kept._pages, kept_bytes=0))
 
     def __exit__(self, *error: object) -> None:
         self._set(self._kept)

@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestClient
 
 from actors.domain.errors import EmailTaken
 from actors.domain.model import UserId, UserRole
-from server import auth, keys
+from server import auth, keys, users
 from server.ids import Ids
 from server.middlewares import errors
 from server.passwords import Passwords, PasswordsBusy
@@ -24,6 +24,7 @@ from server.tokens import Tokens
 from sql.accounts import Accounts
 from sql.database import Database
 from sql.store import Store
+from sql.users import Users
 
 ADA = {
     "email": "Ada@Example.com",
@@ -86,9 +87,10 @@ async def app(
     app.router.add_post("/auth/logout", auth.logout)
     app.router.add_get("/auth/sessions", auth.list_sessions)
     app.router.add_delete("/auth/sessions/{session_id}", auth.end_session)
-    app.router.add_get("/users/me", auth.get_me)
+    app.router.add_get("/users/me", users.get_me)
     app.router.add_post("/ws/tickets", auth.create_ticket)
     app[keys.ACCOUNTS] = accounts = Accounts(database)
+    app[keys.USERS] = Users(database)
     app[keys.IDS] = Ids(Store(database))
     app[keys.TOKENS] = Tokens(access_secret=b"a" * 32, refresh_secret=b"r" * 32)
     app[keys.SESSIONS] = Sessions(accounts, app[keys.TOKENS])
@@ -453,7 +455,7 @@ async def test_me_is_who_the_token_speaks_for(client: Client) -> None:
     answer = await client.get("/users/me", headers=bearer(pair["access_token"]))
 
     assert await answer.json() == user
-    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["ETag"] == f'"{user["version"]}"'
 
 
 async def test_a_user_who_is_gone_is_nobody(client: Client, database: Database) -> None:

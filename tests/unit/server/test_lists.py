@@ -26,7 +26,8 @@ from actors.ports import Audience
 from actors.project import Surroundings
 from actors.registry import Registry
 from server.cursors import Cursors
-from server.lists import ListAnswer, Lists
+from server.lists import Lists
+from server.pages import ListAnswer, Pages
 from server.problems import Problem
 from server.representations import EventCodec
 from server.sights import Sights
@@ -83,7 +84,7 @@ class World:
         self.lists = Lists(
             self.store,
             sights,
-            Cursors(b"s" * 32),
+            Pages(Cursors(b"s" * 32)),
             count=lambda outcome: self.counts.update([outcome]),
             kept_bytes=kept_bytes,
         )

@@ -9,9 +9,10 @@ from actors.domain.errors import ProjectNotFound, UserNotFound
 from actors.domain.model import ProjectId, UserId
 from actors.domain.state import ProjectState
 from server.people import People
-from sql.accounts import Accounts, User
+from sql.accounts import Accounts
 from sql.database import Database
 from sql.store import Store
+from sql.users import User
 from tests.factories import ADA, BOB, CYD, insert_users, make_batch, make_command
 
 INBOX = ProjectId(8)

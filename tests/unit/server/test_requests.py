@@ -18,7 +18,7 @@ from server.requests import (
     stamp_of,
     task_id_of,
 )
-from sql.accounts import SessionId
+from sql.users import SessionId
 
 ADA = Principal(
     user_id=UserId(7), role=UserRole.USER, session_id=SessionId(3), expires_at=4e9

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 from itertools import chain
 
 import pytest
@@ -13,7 +14,8 @@ from server import sessions as module
 from server.principals import PrincipalCache
 from server.sessions import Principal, Sessions
 from server.tokens import InvalidToken, Tokens
-from sql.accounts import LiveSession, SessionId
+from sql.accounts import LiveSession
+from sql.users import ChangedUser, SessionId, User
 
 NOW = 1_800_000_000
 ADA, BOB = UserId(1), UserId(2)
@@ -396,6 +398,61 @@ def test_the_cache_drops_the_least_recently_used() -> None:
 
     assert [name for name in "abc" if cache.get(name)] == ["a", "c"]
     assert cache.session_ids == {1, 3}
+
+
+ADMIN = User(
+    id=ADA,
+    email="ada@example.com",
+    username="ada",
+    first_name="",
+    last_name="",
+    role=UserRole.ADMIN,
+    is_active=True,
+    created_at=datetime.fromtimestamp(NOW, UTC),
+    updated_at=datetime.fromtimestamp(NOW, UTC),
+    version=2,
+)
+
+
+async def test_a_role_that_was_given_here_needs_no_sweep(
+    sessions: Sessions, adas: str
+) -> None:
+    heard: list[Mapping[int, UserRole]] = []
+    sessions.on_roles_changed(heard.append)
+    await sessions.authenticate(adas)
+    sessions.watch(11, UserRole.USER)
+
+    sessions.learn(ChangedUser(user=ADMIN, reseated=frozenset({SessionId(11)})))
+
+    principal = sessions.cached(adas)
+    assert principal is not None
+    assert principal.caller == Caller(id=ADA, role=UserRole.ADMIN)
+    assert heard == [{11: UserRole.ADMIN}]
+
+
+async def test_a_role_that_was_read_before_it_changed_is_not_kept(
+    sessions: Sessions, accounts: FakeAccounts, adas: str
+) -> None:
+    accounts.held = asyncio.Event()
+    asking = asyncio.create_task(sessions.authenticate(adas))
+    await accounts.has_read.wait()
+
+    sessions.learn(ChangedUser(user=ADMIN, reseated=frozenset({SessionId(11)})))
+    accounts.held.set()
+    await asking
+
+    assert sessions.cached(adas) is None
+
+
+async def test_sessions_that_a_change_ended_are_refused_at_once(
+    sessions: Sessions, adas: str, ended: list[frozenset[int]]
+) -> None:
+    await sessions.authenticate(adas)
+
+    sessions.learn(ChangedUser(user=ADMIN, ended=frozenset({SessionId(11)})))
+
+    assert sessions.cached(adas) is None
+    assert ended == [frozenset({11})]
 
 
 def test_the_cache_keeps_a_session_for_as_long_as_any_token_of_it() -> None:

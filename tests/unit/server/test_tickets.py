@@ -11,7 +11,7 @@ from actors.domain.model import UserId, UserRole
 from server.sessions import Principal
 from server.tickets import Tickets, TicketsUnavailable
 from server.tokens import InvalidToken
-from sql.accounts import SessionId
+from sql.users import SessionId
 
 ADA = Principal(
     user_id=UserId(5),

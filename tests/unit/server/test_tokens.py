@@ -11,7 +11,7 @@ import pytest
 
 from actors.domain.model import UserId
 from server.tokens import Claims, InvalidToken, Tokens
-from sql.accounts import SessionId
+from sql.users import SessionId
 
 ACCESS = b"a" * 32
 REFRESH = b"r" * 32

@@ -14,8 +14,9 @@ from actors.domain.events import Batch, Entry
 from actors.domain.model import Caller, ProjectId, UserId, UserRole
 from actors.domain.state import ProjectState
 from server.representations import encode_event
-from sql.accounts import Accounts, LiveSession, NewUser, Outcome, SessionId, User
+from sql.accounts import Accounts, LiveSession, NewUser, Outcome
 from sql.database import Database
+from sql.users import SessionId, User
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 GRACE = 10.0

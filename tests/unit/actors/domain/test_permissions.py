@@ -16,7 +16,7 @@ from actors.domain.commands import (
 )
 from actors.domain.decide import decide
 from actors.domain.errors import DomainError
-from actors.domain.model import MemberRole, UserRole
+from actors.domain.model import MemberRole, UserId, UserRole
 from actors.domain.permissions import (
     ALLOWED,
     Action,
@@ -24,6 +24,7 @@ from actors.domain.permissions import (
     is_allowed,
     parties,
     sees_everywhere,
+    user_standings,
 )
 from tests.factories import (
     ADA,
@@ -200,3 +201,22 @@ def test_managers_see_all_projects_and_admins_all_inboxes_too(
 def test_the_parties_of_a_task_are_its_creator_and_its_assignee() -> None:
     assert parties(make_task(created_by=CREATOR)) == {CREATOR}
     assert parties(make_task(created_by=CREATOR, assigned_to=OTHER)) == {CREATOR, OTHER}
+
+
+USERS_TABLE = """
+             self other manager admin
+list_users   no   no    yes     yes
+see_user     yes  no    yes     yes
+change_user  no   no    no      yes
+"""
+
+
+@pytest.mark.parametrize(("action", "who", "expected"), cells(USERS_TABLE))
+def test_everyone_may_do_to_users_what_the_table_says(
+    action: str, who: str, expected: str
+) -> None:
+    caller = {"self": make_caller(OTHER), "other": CALLERS["stranger"]} | CALLERS
+
+    allowed = is_allowed(Action(action), user_standings(caller[who], UserId(OTHER)))
+
+    assert allowed == (expected == "yes")
