@@ -166,9 +166,8 @@ async def _actors(app: web.Application) -> AsyncIterator[None]:
     registry = Registry(around, idle_seconds=config.actor_idle_seconds)
     app[keys.HUB], app[keys.JOURNAL], app[keys.REGISTRY] = hub, journal, registry
     app[keys.IDS] = Ids(store)
-    app[keys.LISTS] = Lists(
-        store, sights, Cursors(config.jwt_secret), count=_counter(metrics)
-    )
+    cursors = app[keys.CURSORS] = Cursors(config.jwt_secret)
+    app[keys.LISTS] = Lists(store, sights, cursors, count=_counter(metrics))
     metrics.sample("live_actors", "Projects in memory.", lambda: len(registry))
     metrics.sample(
         "mailbox_commands",

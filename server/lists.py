@@ -213,7 +213,7 @@ class Lists:
         return ListAnswer(
             body=body,
             etag=digest_tag(body),
-            link=None if cursor is None else _next_link(asked.url, cursor),
+            link=None if cursor is None else next_link(asked.url, cursor=cursor),
         )
 
 
@@ -227,8 +227,9 @@ def _shared_error(error: BaseException) -> BaseException:
     return error if isinstance(error, Exception) else StoreUnavailable()
 
 
-def _next_link(url: URL, cursor: str) -> str:
-    query = {**url.query, "cursor": cursor}
+def next_link(url: URL, **place: str | int) -> str:
+    """Write the Link header of the next page, which begins at another place."""
+    query = {**url.query, **place}
     query.pop("offset", None)
     address = URL(url.raw_path, encoded=True).with_query(query)
     return f'<{address}>; rel="next"'

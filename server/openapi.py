@@ -60,6 +60,7 @@ _PROBLEMS: Mapping[int, str] = {
     405: "This address does not know that method.",
     408: "The body did not arrive in time.",
     409: "It conflicts with how things are.",
+    410: "It is no longer kept; the answer says where to begin again.",
     412: "It has changed since the version in If-Match.",
     413: "The body is larger than the server takes.",
     415: "The body has another media type.",
@@ -69,6 +70,7 @@ _PROBLEMS: Mapping[int, str] = {
 }
 _PROBLEM_HEADERS: Mapping[int, tuple[str, ...]] = {
     401: ("WWW-Authenticate",),
+    410: ("Link",),
     412: ("ETag",),
     503: ("Retry-After",),
 }

@@ -11,6 +11,7 @@ from server import (
     auth,
     docs,
     health,
+    log,
     metrics,
     openapi,
     projects,
@@ -211,6 +212,47 @@ TASKS = (
         request_headers=_WRITE,
         replies={200: _TASK},
         problems=(403, 409),
+    ),
+)
+
+LOGS = (
+    Route(
+        method="GET",
+        path="/projects/{project_id}/events",
+        handler=log.list_events,
+        actions=(Action.SEE_PROJECT,),
+        summary="Read what happened in a project after a version, the oldest first",
+        tag="projects",
+        query=schemas.LogQuery,
+        request_headers=_READ,
+        replies={
+            200: Reply(
+                description="Events of consecutive versions.",
+                schema=answers.EventLog,
+                headers=("ETag", "Link"),
+            ),
+            304: _UNCHANGED,
+        },
+        problems=(410,),
+    ),
+    Route(
+        method="GET",
+        path="/tasks/{task_id}/history",
+        handler=log.list_history,
+        actions=(Action.SEE_TASK,),
+        summary="Tell who changed what of a task, and when, the oldest first",
+        tag="tasks",
+        query=schemas.PageQuery,
+        request_headers=_READ,
+        replies={
+            200: Reply(
+                description="A page of the task's events.",
+                schema=answers.History,
+                headers=("ETag", "Link"),
+            ),
+            304: _UNCHANGED,
+        },
+        problems=(400,),
     ),
 )
 
@@ -457,7 +499,7 @@ OPERATIONS = (
     ),
 )
 
-ROUTES = (*AUTH, *TASKS, *PROJECTS, *MEMBERS, *LIVE, *OPERATIONS)
+ROUTES = (*AUTH, *TASKS, *PROJECTS, *MEMBERS, *LOGS, *LIVE, *OPERATIONS)
 
 
 def register(app: web.Application, routes: Iterable[Route] = ROUTES) -> None:

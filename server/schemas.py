@@ -203,6 +203,19 @@ class PageQuery(OffsetQuery):
     )
 
 
+class LogQuery(Request):
+    """Which part of a project's log."""
+
+    since = QueryInteger(
+        load_default=0,
+        validate=validate.Range(0, 2**63 - 1),
+        metadata={"format": "int64", "description": "The last version that you have."},
+    )
+    limit = QueryInteger(
+        load_default=USUAL_PAGE, validate=validate.Range(1, LARGEST_PAGE)
+    )
+
+
 class _QueryId(QueryInteger):
     def __init__(self, **options: Any):
         from_one = validate.Range(1, 2**63 - 1)

@@ -99,6 +99,14 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Logged:
+    """An event of a log, as it was written, and its version."""
+
+    version: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Remembered:
     """How the first request with an idempotency key was answered."""
 
@@ -155,6 +163,29 @@ class Store:
                 _EVENTS.list_events_since.sql, project_id, version, limit
             )
         return [row["body"].encode() for row in rows]
+
+    async def log(
+        self, project_id: ProjectId, since: int, limit: int
+    ) -> tuple[int, list[Logged]]:
+        """Read a project's head, and its log after `since`, as of the same moment."""
+        params = {"project_id": project_id, "since": since, "limit": limit}
+        async with self._database.connection() as connection:
+            rows = [row async for row in _EVENTS.list_log(connection, **params)]
+        return (rows[0]["head"] if rows else 0), _logged(rows)
+
+    async def history(
+        self, task_id: TaskId, after_version: int, page: Page
+    ) -> tuple[int, list[Logged]]:
+        """Count the events of a task, and read those after a version, oldest first."""
+        params = {
+            "task_id": task_id,
+            "after_version": after_version,
+            "limit": page.limit,
+            "offset": page.offset,
+        }
+        async with self._database.connection() as connection:
+            rows = [row async for row in _EVENTS.list_history(connection, **params)]
+        return rows[0]["total"], _logged(rows)
 
     @asynccontextmanager
     async def exclusive(self, project_id: ProjectId) -> AsyncIterator["HeldProject"]:
@@ -272,6 +303,14 @@ class HeldProject:
 
 def _values(thing: TaskFilter | ProjectFilter | Page) -> dict[str, Any]:
     return {name: getattr(thing, name) for name in thing.__slots__}
+
+
+def _logged(rows: Sequence[Mapping[str, Any]]) -> list[Logged]:
+    return [
+        Logged(version=row["version"], body=row["body"].encode())
+        for row in rows
+        if row["version"] is not None
+    ]
 
 
 def _task(row: Mapping[str, Any]) -> Task:

@@ -1,0 +1,53 @@
+"""Pages of a list that only ever grows at its end, the oldest first.
+
+Each thing in it has a number that is larger than those before it; a cursor names the
+number of the last one shown.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from server import keys
+from server.lists import ListAnswer, digest_tag, next_link
+from server.representations import encode_list
+from server.requests import answer_list, caller_of
+
+_NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def number_before(request: web.Request) -> int:
+    """Say behind which number the page begins; 0 without a cursor.
+
+    Raises a 400 problem unless the cursor was made for this caller and address.
+    """
+    cursor = request[keys.QUERY].get("cursor")
+    if cursor is None:
+        return 0
+    return request.app[keys.CURSORS].read(cursor, _scope(request))[1]
+
+
+def answer_page(
+    request: web.Request, name: str, found: Sequence[tuple[int, bytes]], total: int
+) -> web.Response:
+    """Show a page of ready items; one more than `limit` tells that another follows."""
+    query = request[keys.QUERY]
+    shown, cursor = found[: query["limit"]], None
+    if len(found) > len(shown):
+        cursors = request.app[keys.CURSORS]
+        cursor = cursors.make(_NO_TIME, shown[-1][0], _scope(request))
+    body = encode_list(
+        name,
+        [item for _, item in shown],
+        total=total,
+        limit=query["limit"],
+        offset=query["offset"],
+        next_cursor=cursor,
+    )
+    link = None if cursor is None else next_link(request.rel_url, cursor=cursor)
+    return answer_list(request, ListAnswer(body=body, etag=digest_tag(body), link=link))
+
+
+def _scope(request: web.Request) -> str:
+    return repr((request.path, caller_of(request).id))
