@@ -90,6 +90,18 @@ class Member(Answer):
     version = _version()
 
 
+class Comment(Answer):
+    """What a user said of a task; `version` is the project's of its last change."""
+
+    id = identifier(required=True)
+    task_id = identifier(required=True)
+    user_id = identifier(required=True)
+    comment = fields.String(required=True)
+    created_at = Timestamp(required=True)
+    updated_at = Timestamp(required=True)
+    version = _version()
+
+
 class _Page(Answer):
     total = Integer(required=True, validate=validate.Range(0))
     limit = Integer(required=True, validate=validate.Range(1))
@@ -137,6 +149,13 @@ class Event(Answer):
     task = fields.Nested(Task)
     project = fields.Nested(Project)
     member = fields.Nested(Member)
+    comment = fields.Nested(Comment)
+
+
+class CommentList(_Page):
+    """A page of the comments on a task."""
+
+    comments = fields.List(fields.Nested(Comment), required=True)
 
 
 class EventLog(Answer):
