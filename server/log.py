@@ -7,7 +7,7 @@ from aiohttp import web
 
 from server import keys
 from server.lists import ListAnswer, digest_tag, next_link
-from server.pages import answer_page, number_before
+from server.pages import NO_TIME, answer_page, place_before
 from server.problems import Problem
 from server.projects import actor_of_project, visible_project
 from server.requests import answer_list, project_id_of, task_id_of
@@ -39,10 +39,10 @@ async def list_history(request: web.Request) -> web.StreamResponse:
     visible_task(request, await actor_of_task(request, task_id), task_id)
     query = request[keys.QUERY]
     page = Page(limit=query["limit"] + 1, offset=query["offset"])
-    total, events = await request.app[keys.STORE].history(
-        task_id, number_before(request), page
-    )
-    found = [(event.version, event.body) for event in events]
+    _, version = place_before(request)
+    store = request.app[keys.STORE]
+    total, events = await store.history(task_id, version, page)
+    found = [((NO_TIME, event.version), event.body) for event in events]
     return answer_page(request, "history", found, total)
 
 

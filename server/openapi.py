@@ -28,6 +28,7 @@ Unknown fields and unknown query parameters are refused, never ignored."""
 _TAGS: Mapping[str, str] = {
     "auth": "Accounts, log-ins and tokens",
     "tasks": "Tasks, across projects and one by one",
+    "comments": "What is said of tasks",
     "projects": "Projects and who works in them",
     "live": "Events as they happen",
     "operations": "For those who run the server",

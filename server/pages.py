@@ -1,7 +1,7 @@
-"""Pages of a list that only ever grows at its end, the oldest first.
+"""Pages of a list that has one order only, the oldest first.
 
-Each thing in it has a number that is larger than those before it; a cursor names the
-number of the last one shown.
+Each thing in it has a place, a time and a number; a cursor names the place of the last
+one shown, so what comes or goes elsewhere moves nothing.
 """
 
 from collections.abc import Sequence
@@ -14,29 +14,33 @@ from server.lists import ListAnswer, digest_tag, next_link
 from server.representations import encode_list
 from server.requests import answer_list, caller_of
 
-_NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+Place = tuple[datetime, int]
+
+# For what is ordered by its number alone.
+NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+_START = (NO_TIME, 0)
 
 
-def number_before(request: web.Request) -> int:
-    """Say behind which number the page begins; 0 without a cursor.
+def place_before(request: web.Request) -> Place:
+    """Say behind which place the page begins: behind none without a cursor.
 
     Raises a 400 problem unless the cursor was made for this caller and address.
     """
     cursor = request[keys.QUERY].get("cursor")
     if cursor is None:
-        return 0
-    return request.app[keys.CURSORS].read(cursor, _scope(request))[1]
+        return _START
+    return request.app[keys.CURSORS].read(cursor, _scope(request))
 
 
 def answer_page(
-    request: web.Request, name: str, found: Sequence[tuple[int, bytes]], total: int
+    request: web.Request, name: str, found: Sequence[tuple[Place, bytes]], total: int
 ) -> web.Response:
     """Show a page of ready items; one more than `limit` tells that another follows."""
     query = request[keys.QUERY]
     shown, cursor = found[: query["limit"]], None
     if len(found) > len(shown):
         cursors = request.app[keys.CURSORS]
-        cursor = cursors.make(_NO_TIME, shown[-1][0], _scope(request))
+        cursor = cursors.make(*shown[-1][0], _scope(request))
     body = encode_list(
         name,
         [item for _, item in shown],

@@ -9,6 +9,7 @@ from actors.domain.permissions import Action
 from server import (
     answers,
     auth,
+    comments,
     docs,
     health,
     log,
@@ -37,6 +38,7 @@ _PAIR = Reply(
     description="Two tokens.", schema=answers.TokenPair, headers=("Cache-Control",)
 )
 _TASK = Reply(description="The task.", schema=answers.Task, headers=("ETag",))
+_COMMENT = Reply(description="The comment.", schema=answers.Comment, headers=("ETag",))
 _PROJECT = Reply(description="The project.", schema=answers.Project, headers=("ETag",))
 
 AUTH = (
@@ -211,6 +213,81 @@ TASKS = (
         example={"assigned_to": 7},
         request_headers=_WRITE,
         replies={200: _TASK},
+        problems=(403, 409),
+    ),
+)
+
+COMMENTS = (
+    Route(
+        method="GET",
+        path="/tasks/{task_id}/comments",
+        handler=comments.list_comments,
+        actions=(Action.SEE_TASK,),
+        summary="List the comments on a task, the oldest first",
+        tag="comments",
+        query=schemas.PageQuery,
+        request_headers=_READ,
+        replies={
+            200: Reply(
+                description="A page of comments.",
+                schema=answers.CommentList,
+                headers=("ETag", "Link"),
+            ),
+            304: _UNCHANGED,
+        },
+        problems=(400,),
+    ),
+    Route(
+        method="POST",
+        path="/tasks/{task_id}/comments",
+        handler=comments.add_comment,
+        actions=(Action.ADD_COMMENT,),
+        summary="Comment on a task; `If-Match` names versions of the task",
+        tag="comments",
+        body=schemas.CommentAdd,
+        example={"comment": "The draft is in the shared folder."},
+        request_headers=_WRITE,
+        replies={
+            201: Reply(
+                description="The new comment.",
+                schema=answers.Comment,
+                headers=("ETag", "Location", "Idempotency-Replayed"),
+            )
+        },
+        problems=(403, 409),
+    ),
+    Route(
+        method="GET",
+        path="/tasks/{task_id}/comments/{comment_id}",
+        handler=comments.get_comment,
+        actions=(Action.SEE_TASK,),
+        summary="Show a comment",
+        tag="comments",
+        request_headers=_READ,
+        replies={200: _COMMENT, 304: _UNCHANGED},
+    ),
+    Route(
+        method="PATCH",
+        path="/tasks/{task_id}/comments/{comment_id}",
+        handler=comments.update_comment,
+        actions=(Action.CHANGE_COMMENT,),
+        summary="Put your own comment in other words",
+        tag="comments",
+        body=schemas.CommentUpdate,
+        example={"comment": "The second draft is in the shared folder."},
+        request_headers=_WRITE,
+        replies={200: _COMMENT},
+        problems=(403, 409),
+    ),
+    Route(
+        method="DELETE",
+        path="/tasks/{task_id}/comments/{comment_id}",
+        handler=comments.delete_comment,
+        actions=(Action.DELETE_COMMENT,),
+        summary="Delete a comment: your own, or as a maintainer any",
+        tag="comments",
+        request_headers=("If-Match",),
+        replies={204: _DONE},
         problems=(403, 409),
     ),
 )
@@ -499,7 +576,7 @@ OPERATIONS = (
     ),
 )
 
-ROUTES = (*AUTH, *TASKS, *PROJECTS, *MEMBERS, *LOGS, *LIVE, *OPERATIONS)
+ROUTES = (*AUTH, *TASKS, *COMMENTS, *PROJECTS, *MEMBERS, *LOGS, *LIVE, *OPERATIONS)
 
 
 def register(app: web.Application, routes: Iterable[Route] = ROUTES) -> None:

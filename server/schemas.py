@@ -34,6 +34,7 @@ LARGEST_PAGE = 100
 USUAL_PAGE = 20
 LARGEST_OFFSET = 10_000
 LONGEST_DESCRIPTION = 20_000
+LONGEST_COMMENT = 10_000
 
 # The pattern that browsers use for <input type=email>, with a dot in the domain.
 _EMAIL = (
@@ -152,6 +153,22 @@ class TaskAssign(Request):
     is_flat = True
 
     assigned_to = identifier(required=True, allow_none=True)
+
+
+class CommentUpdate(Request):
+    """What is to be said instead."""
+
+    is_flat = True
+
+    comment = text(1, LONGEST_COMMENT)
+
+
+class CommentAdd(Request):
+    """What is to be said of the task."""
+
+    is_flat = True
+
+    comment = text(1, LONGEST_COMMENT, required=True)
 
 
 class ProjectCreate(Request):
