@@ -102,6 +102,9 @@ _changes = _commands(
     assigned_to=_maybe(_assignees),
     due_date=_maybe(_times),
 )
+_additions = _commands(
+    AddComment, task_id=_tasks, comment=st.sampled_from("ab"), if_match=st.none()
+)
 COMMANDS = st.one_of(
     _commands(
         CreateTask,
@@ -116,7 +119,9 @@ COMMANDS = st.one_of(
     _changes,
     _changes,
     _commands(DeleteTask, task_id=_tasks),
-    _commands(AddComment, task_id=_tasks, comment=st.sampled_from("ab")),
+    _additions,
+    _additions,
+    _additions,
     _commands(
         UpdateComment,
         task_id=_tasks,
@@ -218,7 +223,7 @@ class _Machine(RuleBasedStateMachine):
             number = max(self.comments - command.comment_id, 1)
         return replace(
             command,
-            task_id=self._task_id(1 + number % 3),
+            task_id=self._task_id(1 + number // 5 % 3),
             comment_id=CommentId(self.project_id * 1000 + number),
         )
 

@@ -36,6 +36,7 @@ from tests.factories import (
     ADA,
     BOB,
     CYD,
+    DAN,
     PROJECT,
     make_caller,
     make_command,
@@ -596,6 +597,7 @@ async def test_who_sees_a_task_hears_what_is_said_of_it_within_one_batch(
 
     await ask_all(
         actor,
+        create(2, assigned_to=DAN),
         create(1, assigned_to=BOB),
         make_command(AddComment, caller=make_caller(BOB)),
         make_command(UpdateTask, assigned_to=CYD),
@@ -608,6 +610,7 @@ async def test_who_sees_a_task_hears_what_is_said_of_it_within_one_batch(
         "task_assigned",
     ]
     assert node.recorder.heard_by(CYD) == ["task_assigned", "comment_deleted"]
+    assert node.recorder.heard_by(DAN) == ["task_created"]
 
 
 async def test_what_is_said_elsewhere_is_heard_here(node: Node) -> None:
