@@ -15,7 +15,13 @@ from dataclasses import dataclass, field
 import structlog
 
 from actors.actor import Committed, Envelope, Mailbox
-from actors.domain.commands import Command, PutMember, UpdateProject, UpdateTask
+from actors.domain.commands import (
+    Command,
+    PutMember,
+    UpdateComment,
+    UpdateProject,
+    UpdateTask,
+)
 from actors.domain.decide import decide
 from actors.domain.errors import (
     DomainError,
@@ -25,6 +31,7 @@ from actors.domain.errors import (
 )
 from actors.domain.events import (
     Batch,
+    CommentEvent,
     Entry,
     Event,
     MemberEvent,
@@ -33,7 +40,7 @@ from actors.domain.events import (
     Receipt,
     TaskEvent,
 )
-from actors.domain.model import ProjectId, UserId
+from actors.domain.model import ProjectId, Task, UserId
 from actors.domain.permissions import parties
 from actors.domain.state import Draft, ProjectState
 from actors.journal import Journal
@@ -272,12 +279,16 @@ class ProjectActor:
         """Apply the events; tell who is to hear of them, neighbours joined."""
         published: list[tuple[Audience, list[Entry]]] = []
         members: Collection[UserId] = self.state.members
-        if not all(isinstance(entry.event, TaskEvent) for entry in entries):
+        if not all(isinstance(e.event, TaskEvent | CommentEvent) for e in entries):
             members = frozenset(members)  # the batch itself may change them
         for entry in entries:
             event = entry.event
             if isinstance(event, TaskEvent):
-                audience = _audience_of_task(self.state, event, members)
+                audience = _audience_of_task(self.state, event.task, members)
+                self.state.apply(event)
+            elif isinstance(event, CommentEvent):
+                task = self.state.tasks[event.comment.task_id]
+                audience = _audience_of_task(self.state, task, members)
                 self.state.apply(event)
             else:
                 audience = self._take_rare(event)
@@ -322,6 +333,9 @@ def _answering_version(
     match command:
         case UpdateTask(task_id=task_id) if task_id in draft.tasks:
             return draft.tasks[task_id].version
+        case UpdateComment(task_id=task_id, comment_id=comment_id):
+            comment = draft.comment(task_id, comment_id)
+            return draft.version if comment is None else comment.version
         case UpdateProject() if draft.project is not None:
             return draft.project.version
         case PutMember(user_id=user_id) if user_id in draft.members:
@@ -330,11 +344,11 @@ def _answering_version(
 
 
 def _audience_of_task(
-    state: ProjectState, event: TaskEvent, members: Collection[UserId]
+    state: ProjectState, task: Task, members: Collection[UserId]
 ) -> Audience:
-    """Tell who is to hear of a task's change, as of before it."""
-    users = set(parties(event.task))
-    before, project = state.tasks.get(event.task.id), state.project
+    """Tell who is to hear of a change that leads to this task, as of before it."""
+    users = set(parties(task))
+    before, project = state.tasks.get(task.id), state.project
     if before is not None and before.assigned_to is not None:
         users.add(before.assigned_to)
     if project is not None:

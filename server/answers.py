@@ -5,6 +5,7 @@ msgspec writes the answers; a test a resource holds both alike.
 
 from marshmallow import INCLUDE, RAISE, Schema, fields, validate
 
+from actors.domain.events import EVENT_TYPES
 from actors.domain.model import (
     MemberRole,
     ProjectStatus,
@@ -13,6 +14,8 @@ from actors.domain.model import (
     UserRole,
 )
 from server.fields import Choice, Integer, Timestamp, identifier
+
+_PLAIN = {"type": ["string", "integer", "boolean"]}  # null comes with allow_none
 
 
 class Answer(Schema):
@@ -87,6 +90,18 @@ class Member(Answer):
     version = _version()
 
 
+class Comment(Answer):
+    """What a user said of a task; `version` is the project's of its last change."""
+
+    id = identifier(required=True)
+    task_id = identifier(required=True)
+    user_id = identifier(required=True)
+    comment = fields.String(required=True)
+    created_at = Timestamp(required=True)
+    updated_at = Timestamp(required=True)
+    version = _version()
+
+
 class _Page(Answer):
     total = Integer(required=True, validate=validate.Range(0))
     limit = Integer(required=True, validate=validate.Range(1))
@@ -116,6 +131,52 @@ class MemberList(_Page):
     """The members of a project."""
 
     members = fields.List(fields.Nested(Member), required=True)
+
+
+class Change(Answer):
+    """A field before and after."""
+
+    old = fields.Raw(required=True, allow_none=True, metadata=_PLAIN)
+    new = fields.Raw(required=True, allow_none=True, metadata=_PLAIN)
+
+
+class Event(Answer):
+    """What happened; it has what it happened to, whole, as it was afterwards."""
+
+    type = fields.String(required=True, validate=validate.OneOf(sorted(EVENT_TYPES)))
+    project_id = identifier(required=True)
+    version = _version()
+    by = identifier(required=True)
+    at = Timestamp(required=True)
+    request_id = fields.String(required=True)
+    changes = fields.Dict(
+        keys=fields.String(), values=fields.Nested(Change), required=True
+    )
+    task = fields.Nested(Task)
+    project = fields.Nested(Project)
+    member = fields.Nested(Member)
+    comment = fields.Nested(Comment)
+
+
+class CommentList(_Page):
+    """A page of the comments on a task."""
+
+    comments = fields.List(fields.Nested(Comment), required=True)
+
+
+class EventLog(Answer):
+    """A part of a project's log; `version` is the project's own by now."""
+
+    events = fields.List(fields.Nested(Event), required=True)
+    version = _version()
+    since = Integer(required=True, validate=validate.Range(0))
+    limit = Integer(required=True, validate=validate.Range(1))
+
+
+class History(_Page):
+    """A page of what happened to a task."""
+
+    history = fields.List(fields.Nested(Event), required=True)
 
 
 class TokenPair(Answer):
@@ -179,7 +240,7 @@ class Problem(Answer):
     errors = fields.List(fields.Nested(FieldError))
     current_version = Integer(
         validate=validate.Range(0),
-        metadata={"description": "With 412: the version it has now."},
+        metadata={"description": "With 412 and 410: the version it has now."},
     )
 
 

@@ -168,7 +168,8 @@ async def _actors(app: web.Application) -> AsyncIterator[None]:
     registry = Registry(around, idle_seconds=config.actor_idle_seconds)
     app[keys.HUB], app[keys.JOURNAL], app[keys.REGISTRY] = hub, journal, registry
     app[keys.IDS] = Ids(store)
-    app[keys.PAGES] = pages = Pages(Cursors(config.jwt_secret))
+    app[keys.CURSORS] = cursors = Cursors(config.jwt_secret)
+    app[keys.PAGES] = pages = Pages(cursors)
     app[keys.LISTS] = Lists(store, sights, pages, count=_counter(metrics))
     metrics.sample("live_actors", "Projects in memory.", lambda: len(registry))
     metrics.sample(

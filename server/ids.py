@@ -8,7 +8,7 @@ nothing about how many things there are.
 import asyncio
 from collections import deque
 
-from actors.domain.model import ProjectId, TaskId, UserId
+from actors.domain.model import CommentId, ProjectId, TaskId, UserId
 from sql.store import Store
 
 _FIRST_BLOCK = 16
@@ -28,6 +28,10 @@ class Ids:
     async def task(self) -> TaskId:
         """Take an id for a task."""
         return TaskId(await self._next("task"))
+
+    async def comment(self) -> CommentId:
+        """Take an id for a comment."""
+        return CommentId(await self._next("comment"))
 
     async def project(self) -> ProjectId:
         """Take an id for a project."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from actors.ports import Feed
     from actors.registry import Registry
     from server.config import Config
+    from server.cursors import Cursors
     from server.docs import Asset
     from server.health import Health
     from server.ids import Ids
@@ -42,6 +43,7 @@ JOURNAL: web.AppKey["Journal"] = web.AppKey("journal")
 REGISTRY: web.AppKey["Registry"] = web.AppKey("registry")
 FEEDS: web.AppKey[tuple["Feed", ...]] = web.AppKey("feeds")
 HUB: web.AppKey["Hub"] = web.AppKey("hub")
+CURSORS: web.AppKey["Cursors"] = web.AppKey("cursors")
 LISTS: web.AppKey["Lists"] = web.AppKey("lists")
 PAGES: web.AppKey["Pages"] = web.AppKey("pages")
 USERS: web.AppKey["Users"] = web.AppKey("users")

@@ -30,6 +30,7 @@ _TAGS: Mapping[str, str] = {
     "auth": "Accounts, log-ins and tokens",
     "users": "Your account, and everybody's",
     "tasks": "Tasks, across projects and one by one",
+    "comments": "What is said of tasks",
     "projects": "Projects and who works in them",
     "live": "Events as they happen",
     "operations": "For those who run the server",
@@ -65,6 +66,7 @@ _PROBLEMS: Mapping[int, str] = {
     405: "This address does not know that method.",
     408: "The body did not arrive in time.",
     409: "It conflicts with how things are.",
+    410: "It is no longer kept; the answer says where to begin again.",
     412: "It has changed since the version in If-Match.",
     413: "The body is larger than the server takes.",
     415: "The body has another media type.",
@@ -74,6 +76,7 @@ _PROBLEMS: Mapping[int, str] = {
 }
 _PROBLEM_HEADERS: Mapping[int, tuple[str, ...]] = {
     401: ("WWW-Authenticate",),
+    410: ("Link",),
     412: ("ETag",),
     415: ("Accept-Patch",),
     503: ("Retry-After",),

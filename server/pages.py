@@ -91,7 +91,7 @@ class Pages:
         return ListAnswer(
             body=body,
             etag=digest_tag(body),
-            link=None if cursor is None else _next_link(asked.url, cursor),
+            link=None if cursor is None else next_link(asked.url, cursor=cursor),
         )
 
 
@@ -100,8 +100,9 @@ def digest_tag(body: bytes) -> str:
     return f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
 
 
-def _next_link(url: URL, cursor: str) -> str:
-    query = {**url.query, "cursor": cursor}
+def next_link(url: URL, **place: str | int) -> str:
+    """Write the Link header of the next page, which begins at another place."""
+    query = {**url.query, **place}
     query.pop("offset", None)
     address = URL(url.raw_path, encoded=True).with_query(query)
     return f'<{address}>; rel="next"'

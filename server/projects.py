@@ -57,7 +57,7 @@ async def _create(request: web.Request, stamp: Stamp) -> web.Response:
 
 async def get_project(request: web.Request) -> web.StreamResponse:
     """Show a project, from memory."""
-    return _show(request, await _actor_of(request))
+    return _show(request, await actor_of_project(request))
 
 
 async def update_project(request: web.Request) -> web.StreamResponse:
@@ -66,8 +66,8 @@ async def update_project(request: web.Request) -> web.StreamResponse:
 
 
 async def _update(request: web.Request, stamp: Stamp) -> web.Response:
-    actor, fields = await _actor_of(request), request[keys.BODY]
-    _visible(request, actor)  # strangers learn nothing from what follows
+    actor, fields = await actor_of_project(request), request[keys.BODY]
+    visible_project(request, actor)  # strangers learn nothing from what follows
     await request.app[keys.PEOPLE].require(fields.get("owner_id"), "/owner_id")
     done = await actor.ask(UpdateProject(**fields, **stamp))
     if not done.events:
@@ -78,15 +78,15 @@ async def _update(request: web.Request, stamp: Stamp) -> web.Response:
 
 async def delete_project(request: web.Request) -> web.StreamResponse:
     """Delete a project with everything in it."""
-    actor = await _actor_of(request)
+    actor = await actor_of_project(request)
     await actor.ask(DeleteProject(**stamp_of(request)))
     return web.Response(status=204)
 
 
 async def list_members(request: web.Request) -> web.StreamResponse:
     """Answer with all members of a project; the owner stands in the project."""
-    actor = await _actor_of(request)
-    _visible(request, actor)
+    actor = await actor_of_project(request)
+    visible_project(request, actor)
     members = [member for _, member in sorted(actor.state.members.items())]
     body = encode_list(
         "members",
@@ -105,8 +105,8 @@ async def put_member(request: web.Request) -> web.StreamResponse:
 
 
 async def _put_member(request: web.Request, stamp: Stamp) -> web.Response:
-    actor = await _actor_of(request)
-    _visible(request, actor)
+    actor = await actor_of_project(request)
+    visible_project(request, actor)
     user_id = UserId(request[keys.PATH_IDS]["user_id"])
     await request.app[keys.PEOPLE].require(user_id, "/user_id")
     role = request[keys.BODY]["role"]
@@ -122,22 +122,24 @@ async def _put_member(request: web.Request, stamp: Stamp) -> web.Response:
 
 async def remove_member(request: web.Request) -> web.StreamResponse:
     """Take a member out of a project."""
-    actor = await _actor_of(request)
+    actor = await actor_of_project(request)
     user_id = UserId(request[keys.PATH_IDS]["user_id"])
     await actor.ask(RemoveMember(user_id=user_id, **stamp_of(request)))
     return web.Response(status=204)
 
 
-async def _actor_of(request: web.Request) -> ProjectActor:
+async def actor_of_project(request: web.Request) -> ProjectActor:
+    """Find the actor of the project in the path; raises ProjectNotFound."""
     return await request.app[keys.REGISTRY].get(project_id_of(request))
 
 
 def _show(request: web.Request, actor: ProjectActor) -> web.Response:
-    project = _visible(request, actor)
+    project = visible_project(request, actor)
     return answer(request, encode_project(project), project.version)
 
 
-def _visible(request: web.Request, actor: ProjectActor) -> Project:
+def visible_project(request: web.Request, actor: ProjectActor) -> Project:
+    """Give the project; raises ProjectNotFound for who may not see it."""
     project = actor.state.visible_project(caller_of(request))
     if project is None:
         raise ProjectNotFound

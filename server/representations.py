@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from actors.domain.events import EVENT_TYPES, Event
-from actors.domain.model import Member, Project, Task, UserId, UserRole
+from actors.domain.model import Comment, Member, Project, Task, UserId, UserRole
 
 _encoder = msgspec.json.Encoder()
 _KEPT_TASKS = 8192  # about 0.5 KB each
@@ -131,6 +131,11 @@ def encode_project(project: Project) -> bytes:
 def encode_member(member: Member) -> bytes:
     """Write a member of a project."""
     return _encoder.encode(member)
+
+
+def encode_comment(comment: Comment) -> bytes:
+    """Write a comment."""
+    return _encoder.encode(comment)
 
 
 def encode_user(user: User) -> bytes:

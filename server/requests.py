@@ -44,6 +44,7 @@ class _Subject(msgspec.Struct):
     task: msgspec.Raw = msgspec.Raw(b"")
     project: msgspec.Raw = msgspec.Raw(b"")
     member: msgspec.Raw = msgspec.Raw(b"")
+    comment: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _Identity(msgspec.Struct):
@@ -211,7 +212,9 @@ async def _repeat(
         )
     event = await request.app[keys.STORE].event(known.project_id, known.version)
     subject = msgspec.json.decode(event or b"{}", type=_Subject)
-    body = bytes(subject.task) or bytes(subject.project) or bytes(subject.member)
+    body = b"".join(  # it has one of them
+        (subject.task, subject.project, subject.member, subject.comment)
+    )
     headers = json_headers(f'"{known.version}"')
     headers["Idempotency-Replayed"] = "true"
     if known.status == web.HTTPCreated.status_code:

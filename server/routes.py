@@ -9,8 +9,10 @@ from actors.domain.permissions import Action
 from server import (
     answers,
     auth,
+    comments,
     docs,
     health,
+    log,
     metrics,
     openapi,
     projects,
@@ -37,6 +39,7 @@ _PAIR = Reply(
     description="Two tokens.", schema=answers.TokenPair, headers=("Cache-Control",)
 )
 _TASK = Reply(description="The task.", schema=answers.Task, headers=("ETag",))
+_COMMENT = Reply(description="The comment.", schema=answers.Comment, headers=("ETag",))
 _PROJECT = Reply(description="The project.", schema=answers.Project, headers=("ETag",))
 
 AUTH = (
@@ -305,6 +308,122 @@ TASKS = (
     ),
 )
 
+COMMENTS = (
+    Route(
+        method="GET",
+        path="/tasks/{task_id}/comments",
+        handler=comments.list_comments,
+        actions=(Action.SEE_TASK,),
+        summary="List the comments on a task, the oldest first",
+        tag="comments",
+        query=schemas.PageQuery,
+        request_headers=_READ,
+        replies={
+            200: Reply(
+                description="A page of comments.",
+                schema=answers.CommentList,
+                headers=("ETag", "Link"),
+            ),
+            304: _UNCHANGED,
+        },
+        problems=(400,),
+    ),
+    Route(
+        method="POST",
+        path="/tasks/{task_id}/comments",
+        handler=comments.add_comment,
+        actions=(Action.ADD_COMMENT,),
+        summary="Comment on a task; `If-Match` names versions of the task",
+        tag="comments",
+        body=schemas.CommentAdd,
+        example={"comment": "The draft is in the shared folder."},
+        request_headers=_WRITE,
+        replies={
+            201: Reply(
+                description="The new comment.",
+                schema=answers.Comment,
+                headers=("ETag", "Location", "Idempotency-Replayed"),
+            )
+        },
+        problems=(403, 409),
+    ),
+    Route(
+        method="GET",
+        path="/tasks/{task_id}/comments/{comment_id}",
+        handler=comments.get_comment,
+        actions=(Action.SEE_TASK,),
+        summary="Show a comment",
+        tag="comments",
+        request_headers=_READ,
+        replies={200: _COMMENT, 304: _UNCHANGED},
+    ),
+    Route(
+        method="PATCH",
+        path="/tasks/{task_id}/comments/{comment_id}",
+        handler=comments.update_comment,
+        actions=(Action.CHANGE_COMMENT,),
+        summary="Put your own comment in other words",
+        tag="comments",
+        body=schemas.CommentUpdate,
+        example={"comment": "The second draft is in the shared folder."},
+        request_headers=_WRITE,
+        replies={200: _COMMENT},
+        problems=(403, 409),
+    ),
+    Route(
+        method="DELETE",
+        path="/tasks/{task_id}/comments/{comment_id}",
+        handler=comments.delete_comment,
+        actions=(Action.DELETE_COMMENT,),
+        summary="Delete a comment: your own, or as a maintainer any",
+        tag="comments",
+        request_headers=("If-Match",),
+        replies={204: _DONE},
+        problems=(403, 409),
+    ),
+)
+
+LOGS = (
+    Route(
+        method="GET",
+        path="/projects/{project_id}/events",
+        handler=log.list_events,
+        actions=(Action.SEE_PROJECT,),
+        summary="Read what happened in a project after a version, the oldest first",
+        tag="projects",
+        query=schemas.LogQuery,
+        request_headers=_READ,
+        replies={
+            200: Reply(
+                description="Events of consecutive versions.",
+                schema=answers.EventLog,
+                headers=("ETag", "Link"),
+            ),
+            304: _UNCHANGED,
+        },
+        problems=(410,),
+    ),
+    Route(
+        method="GET",
+        path="/tasks/{task_id}/history",
+        handler=log.list_history,
+        actions=(Action.SEE_TASK,),
+        summary="Tell who changed what of a task, and when, the oldest first",
+        tag="tasks",
+        query=schemas.PageQuery,
+        request_headers=_READ,
+        replies={
+            200: Reply(
+                description="A page of the task's events.",
+                schema=answers.History,
+                headers=("ETag", "Link"),
+            ),
+            304: _UNCHANGED,
+        },
+        problems=(400,),
+    ),
+)
+
 PROJECTS = (
     Route(
         method="GET",
@@ -562,7 +681,17 @@ OPERATIONS = (
     ),
 )
 
-ROUTES = (*AUTH, *USERS, *TASKS, *PROJECTS, *MEMBERS, *LIVE, *OPERATIONS)
+ROUTES = (
+    *AUTH,
+    *USERS,
+    *TASKS,
+    *COMMENTS,
+    *PROJECTS,
+    *MEMBERS,
+    *LOGS,
+    *LIVE,
+    *OPERATIONS,
+)
 
 
 def register(app: web.Application, routes: Iterable[Route] = ROUTES) -> None:

@@ -41,6 +41,7 @@ LARGEST_PAGE = 100
 USUAL_PAGE = 20
 LARGEST_OFFSET = 10_000
 LONGEST_DESCRIPTION = 20_000
+LONGEST_COMMENT = 10_000
 
 # The pattern that browsers use for <input type=email>, with a dot in the domain.
 _EMAIL = (
@@ -200,6 +201,22 @@ class TaskAssign(Request):
     assigned_to = identifier(required=True, allow_none=True)
 
 
+class CommentUpdate(Request):
+    """What is to be said instead."""
+
+    is_flat = True
+
+    comment = text(1, LONGEST_COMMENT)
+
+
+class CommentAdd(Request):
+    """What is to be said of the task."""
+
+    is_flat = True
+
+    comment = text(1, LONGEST_COMMENT, required=True)
+
+
 class ProjectCreate(Request):
     """A new project; it is yours."""
 
@@ -246,6 +263,19 @@ class PageQuery(OffsetQuery):
 
     cursor = text(
         1, 512, metadata={"description": "The `next_cursor` of the page before."}
+    )
+
+
+class LogQuery(Request):
+    """Which part of a project's log."""
+
+    since = QueryInteger(
+        load_default=0,
+        validate=validate.Range(0, 2**63 - 1),
+        metadata={"format": "int64", "description": "The last version that you have."},
+    )
+    limit = QueryInteger(
+        load_default=USUAL_PAGE, validate=validate.Range(1, LARGEST_PAGE)
     )
 
 

@@ -7,15 +7,17 @@ with the events that this node commits, in the same step that makes them visible
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
-from actors.domain.events import Entry, TaskEvent
+from actors.domain.events import CommentEvent, Entry, TaskEvent
 from actors.domain.model import Caller, ProjectId, UserId, UserRole
 from actors.ports import Audience
 from sql.store import Sight, Store
 
 _KEPT_USERS = 10_000
 _COUNTED = 200_000
+_COMMENTS = frozenset(get_args(CommentEvent))
+_TASKS_AND_COMMENTS = _COMMENTS | frozenset(get_args(TaskEvent))
 
 Stamp = tuple[int, ...]
 
@@ -38,12 +40,18 @@ class Sights:
         self._by_membership: defaultdict[UserId, int] = defaultdict(int)
 
     def publish(self, audience: Audience, entries: Sequence[Entry]) -> None:
-        """Move the stamps of all who may see these events, or could before them."""
+        """Move the stamps of all who may see these events, or could before them.
+
+        Comments are in no list of tasks or projects, so they move none.
+        """
+        kinds = {type(entry.event) for entry in entries}
+        if kinds <= _COMMENTS:
+            return
         self._all += 1
         self._by_project[entries[0].event.project_id] += 1
         for user_id in (*audience.others, *audience.bystanders):
             self._by_party[user_id] += 1
-        if not isinstance(entries[0].event, TaskEvent):
+        if not kinds <= _TASKS_AND_COMMENTS:
             for user_id in (*audience.members, *audience.others):
                 self._by_membership[user_id] += 1
         if len(self._by_project) + len(self._by_party) > _COUNTED:

@@ -58,7 +58,7 @@ async def _create(request: web.Request, stamp: Stamp) -> web.Response:
 async def get_task(request: web.Request) -> web.StreamResponse:
     """Show a task, from memory."""
     task_id = task_id_of(request)
-    actor = await _actor_of(request, task_id)
+    actor = await actor_of_task(request, task_id)
     return _show(request, actor, task_id)
 
 
@@ -75,15 +75,15 @@ async def assign_task(request: web.Request) -> web.StreamResponse:
 async def delete_task(request: web.Request) -> web.StreamResponse:
     """Delete a task."""
     task_id = task_id_of(request)
-    actor = await _actor_of(request, task_id)
+    actor = await actor_of_task(request, task_id)
     await actor.ask(DeleteTask(task_id=task_id, **stamp_of(request)))
     return web.Response(status=204)
 
 
 async def _update(request: web.Request, stamp: Stamp) -> web.Response:
     task_id, fields = task_id_of(request), request[keys.BODY]
-    actor = await _actor_of(request, task_id)
-    _visible(request, actor, task_id)  # strangers learn nothing from what follows
+    actor = await actor_of_task(request, task_id)
+    visible_task(request, actor, task_id)  # strangers learn nothing from what follows
     await request.app[keys.PEOPLE].require(fields.get("assigned_to"), "/assigned_to")
     done = await actor.ask(UpdateTask(task_id=task_id, **fields, **stamp))
     if not done.events:
@@ -92,7 +92,8 @@ async def _update(request: web.Request, stamp: Stamp) -> web.Response:
     return answer(request, encode_task(task), task.version)
 
 
-async def _actor_of(request: web.Request, task_id: TaskId) -> ProjectActor:
+async def actor_of_task(request: web.Request, task_id: TaskId) -> ProjectActor:
+    """Find the actor of the task's project; raises TaskNotFound."""
     registry = request.app[keys.REGISTRY]
     try:
         return await registry.get(await registry.locate(task_id))
@@ -101,11 +102,12 @@ async def _actor_of(request: web.Request, task_id: TaskId) -> ProjectActor:
 
 
 def _show(request: web.Request, actor: ProjectActor, task_id: TaskId) -> web.Response:
-    task = _visible(request, actor, task_id)
+    task = visible_task(request, actor, task_id)
     return answer(request, encode_task(task), task.version)
 
 
-def _visible(request: web.Request, actor: ProjectActor, task_id: TaskId) -> Task:
+def visible_task(request: web.Request, actor: ProjectActor, task_id: TaskId) -> Task:
+    """Find the task; raises TaskNotFound for who may not see it, too."""
     task = actor.state.visible_task(caller_of(request), task_id)
     if task is None:
         raise TaskNotFound

@@ -9,6 +9,8 @@ from datetime import datetime
 
 from actors.domain.events import (
     Batch,
+    CommentDeleted,
+    CommentEvent,
     Entry,
     Event,
     MemberAdded,
@@ -20,7 +22,7 @@ from actors.domain.events import (
     TaskDeleted,
     TaskEvent,
 )
-from actors.domain.model import ProjectId, Task, TaskId
+from actors.domain.model import Comment, CommentId, ProjectId, Task, TaskId
 from sql.database import Connection, load_queries
 
 _BATCHES = load_queries("batches")
@@ -28,6 +30,7 @@ _HEADS = load_queries("project_heads")
 _PROJECTS = load_queries("projects")
 _MEMBERS = load_queries("members")
 _TASKS = load_queries("tasks")
+_COMMENTS = load_queries("comments")
 _EVENTS = load_queries("project_events")
 _KEYS = load_queries("idempotency_keys")
 
@@ -65,6 +68,7 @@ async def append_rows(connection: Connection, batches: Sequence[Batch]) -> None:
     """Write what the batches say, their heads apart."""
     entries = [entry for batch in batches for entry in batch.entries]
     await _put_tasks(connection, entries)
+    await _put_comments(connection, entries)
     for entry in entries:
         await _put_rest(connection, entry.event)
     await _insert_events(connection, entries)
@@ -147,6 +151,30 @@ async def _put_tasks(connection: Connection, entries: Sequence[Entry]) -> None:
     )
 
 
+async def _put_comments(connection: Connection, entries: Sequence[Entry]) -> None:
+    """Write comments, after the tasks that they are on."""
+    last: dict[CommentId, tuple[Comment, datetime | None]] = {}
+    for entry in entries:
+        if isinstance(entry.event, CommentEvent):
+            is_gone = isinstance(entry.event, CommentDeleted)
+            comment = entry.event.comment
+            last[comment.id] = (comment, entry.event.at if is_gone else None)
+    if not last:
+        return
+    comments = [comment for comment, _ in last.values()]
+    await _COMMENTS.put_comments(
+        connection,
+        ids=[comment.id for comment in comments],
+        task_ids=[comment.task_id for comment in comments],
+        authors=[comment.user_id for comment in comments],
+        texts=[comment.comment for comment in comments],
+        created=[comment.created_at for comment in comments],
+        updated=[comment.updated_at for comment in comments],
+        versions=[comment.version for comment in comments],
+        deleted=[deleted_at for _, deleted_at in last.values()],
+    )
+
+
 async def _put_rest(connection: Connection, event: Event) -> None:
     """Write a rare change, of a project or its members, row by row."""
     match event:
@@ -177,7 +205,7 @@ async def _put_rest(connection: Connection, event: Event) -> None:
                 connection, project_id=project_id, user_id=member.user_id
             )
         case _:
-            return  # tasks go together, and new projects went before
+            return  # tasks and comments go together, and new projects went before
 
 
 async def _delete_project(connection: Connection, event: ProjectDeleted) -> None:

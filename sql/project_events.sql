@@ -18,3 +18,30 @@ LIMIT :limit;
 -- name: get_event(project_id, version)$
 -- One event of a log.
 SELECT body::text FROM project_events WHERE project_id = :project_id AND version = :version;
+
+-- name: list_log(project_id, since, limit)
+-- A project's head, and its log after a version, oldest first, as of one moment.
+SELECT h.version AS head, e.version, e.body
+FROM project_heads h
+LEFT JOIN LATERAL (
+    SELECT version, body::text AS body
+    FROM project_events
+    WHERE project_id = h.project_id AND version > :since
+    ORDER BY version
+    LIMIT :limit
+) e ON true
+WHERE h.project_id = :project_id
+ORDER BY e.version;
+
+-- name: list_history(task_id, after_version, limit, offset)
+-- A page of what happened to a task, oldest first, and how much that is.
+SELECT c.total, e.version, e.body
+FROM (SELECT count(*) AS total FROM project_events WHERE task_id = :task_id) c
+LEFT JOIN LATERAL (
+    SELECT version, body::text AS body
+    FROM project_events
+    WHERE task_id = :task_id AND version > :after_version
+    ORDER BY version
+    LIMIT :limit OFFSET :offset
+) e ON true
+ORDER BY e.version;

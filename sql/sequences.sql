@@ -10,6 +10,10 @@ SELECT nextval('project_ids') AS id FROM generate_series(1, :count::integer) ORD
 -- Take ids for new users.
 SELECT nextval('user_ids') AS id FROM generate_series(1, :count::integer) ORDER BY 1;
 
+-- name: list_next_comment_ids(count)
+-- Take ids for new comments.
+SELECT nextval('comment_ids') AS id FROM generate_series(1, :count::integer) ORDER BY 1;
+
 -- name: get_pulse()$
 -- Answer, whatever is in the database.
 SELECT 1;

@@ -1,5 +1,6 @@
-"""Projects and tasks in PostgreSQL: one typed method a query."""
+"""Projects, tasks and comments in PostgreSQL: one typed method a query."""
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Any
 from actors.domain.errors import ProjectNotFound
 from actors.domain.events import Batch
 from actors.domain.model import (
+    Comment,
+    CommentId,
     Member,
     MemberRole,
     Project,
@@ -35,6 +38,7 @@ _HEADS = load_queries("project_heads")
 _PROJECTS = load_queries("projects")
 _MEMBERS = load_queries("members")
 _TASKS = load_queries("tasks")
+_COMMENTS = load_queries("comments")
 _EVENTS = load_queries("project_events")
 _KEYS = load_queries("idempotency_keys")
 _SEQUENCES = load_queries("sequences")
@@ -99,6 +103,14 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Logged:
+    """An event of a log, as it was written, and its version."""
+
+    version: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Remembered:
     """How the first request with an idempotency key was answered."""
 
@@ -119,7 +131,7 @@ class Store:
         self._at_once = at_once
 
     async def load(self, project_id: ProjectId) -> ProjectState | None:
-        """Read a project, its members and its tasks at one version."""
+        """Read a project, its members, its tasks and comments at one version."""
         async with self._database.transaction(
             isolation="repeatable_read", readonly=True
         ) as connection:
@@ -130,12 +142,18 @@ class Store:
             tasks = await connection.fetch(
                 _TASKS.list_tasks_of_project.sql, project_id, timeout=_LOAD_SECONDS
             )
+            comments = await connection.fetch(
+                _COMMENTS.list_comments_of_project.sql,
+                project_id,
+                timeout=_LOAD_SECONDS,
+            )
         return ProjectState(
             project_id=project_id,
             version=row["head"],
             project=_project(row),
             members={UserId(row["user_id"]): _member(row) for row in members},
             tasks={TaskId(row["id"]): _task(row) for row in tasks},
+            comments=_by_task(comments),
         )
 
     async def append(self, batches: Sequence[Batch]) -> frozenset[ProjectId]:
@@ -155,6 +173,29 @@ class Store:
                 _EVENTS.list_events_since.sql, project_id, version, limit
             )
         return [row["body"].encode() for row in rows]
+
+    async def log(
+        self, project_id: ProjectId, since: int, limit: int
+    ) -> tuple[int, list[Logged]]:
+        """Read a project's head, and its log after `since`, as of the same moment."""
+        params = {"project_id": project_id, "since": since, "limit": limit}
+        async with self._database.connection() as connection:
+            rows = [row async for row in _EVENTS.list_log(connection, **params)]
+        return (rows[0]["head"] if rows else 0), _logged(rows)
+
+    async def history(
+        self, task_id: TaskId, after_version: int, page: Page
+    ) -> tuple[int, list[Logged]]:
+        """Count the events of a task, and read those after a version, oldest first."""
+        params = {
+            "task_id": task_id,
+            "after_version": after_version,
+            "limit": page.limit,
+            "offset": page.offset,
+        }
+        async with self._database.connection() as connection:
+            rows = [row async for row in _EVENTS.list_history(connection, **params)]
+        return rows[0]["total"], _logged(rows)
 
     @asynccontextmanager
     async def exclusive(self, project_id: ProjectId) -> AsyncIterator["HeldProject"]:
@@ -242,7 +283,7 @@ class Store:
             await _SEQUENCES.get_pulse(connection)
 
     async def next_ids(self, kind: str, count: int) -> list[int]:
-        """Take ids for new things of a kind: "task", "project" or "user"."""
+        """Take ids for new things of a kind: "task", "comment", "project" or "user"."""
         query = getattr(_SEQUENCES, f"list_next_{kind}_ids")
         async with self._database.connection() as connection:
             rows = await connection.fetch(query.sql, count)
@@ -274,6 +315,14 @@ def _values(thing: TaskFilter | ProjectFilter | Page) -> dict[str, Any]:
     return {name: getattr(thing, name) for name in thing.__slots__}
 
 
+def _logged(rows: Sequence[Mapping[str, Any]]) -> list[Logged]:
+    return [
+        Logged(version=row["version"], body=row["body"].encode())
+        for row in rows
+        if row["version"] is not None
+    ]
+
+
 def _task(row: Mapping[str, Any]) -> Task:
     return Task(
         id=TaskId(row["id"]),
@@ -286,6 +335,28 @@ def _task(row: Mapping[str, Any]) -> Task:
         assigned_to=row["assigned_to"],
         due_date=row["due_date"],
         completed_at=row["completed_at"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        version=row["version"],
+    )
+
+
+def _by_task(
+    rows: Sequence[Mapping[str, Any]],
+) -> dict[TaskId, Mapping[CommentId, Comment]]:
+    found: defaultdict[TaskId, dict[CommentId, Comment]] = defaultdict(dict)
+    for row in rows:
+        comment = _comment(row)
+        found[comment.task_id][comment.id] = comment
+    return dict(found)
+
+
+def _comment(row: Mapping[str, Any]) -> Comment:
+    return Comment(
+        id=CommentId(row["id"]),
+        task_id=TaskId(row["task_id"]),
+        user_id=UserId(row["user_id"]),
+        comment=row["comment"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         version=row["version"],

@@ -5,19 +5,24 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from actors.domain.commands import (
+    AddComment,
     Command,
     CreateProject,
     CreateTask,
+    DeleteComment,
     DeleteTask,
     IdempotencyKey,
     PutMember,
     RemoveMember,
+    UpdateComment,
     UpdateTask,
 )
 from actors.domain.decide import decide
 from actors.domain.events import Batch, Entry, Event, Receipt
 from actors.domain.model import (
     Caller,
+    Comment,
+    CommentId,
     Member,
     MemberRole,
     Project,
@@ -38,6 +43,7 @@ AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LATER = datetime(2026, 1, 2, 4, 0, 0, tzinfo=UTC)
 PROJECT = ProjectId(7)
 TASK = TaskId(1)
+COMMENT = CommentId(1)
 ADA, BOB, CYD, DAN = UserId(1), UserId(2), UserId(3), UserId(4)
 
 _C = TypeVar("_C", bound=Command)
@@ -47,6 +53,9 @@ _COMMAND_DEFAULTS: Mapping[type, Mapping[str, object]] = {
     CreateTask: {"task_id": TASK, "title": "Write it"},
     UpdateTask: {"task_id": TASK},
     DeleteTask: {"task_id": TASK},
+    AddComment: {"task_id": TASK, "comment_id": COMMENT, "comment": "Well done"},
+    UpdateComment: {"task_id": TASK, "comment_id": COMMENT},
+    DeleteComment: {"task_id": TASK, "comment_id": COMMENT},
     PutMember: {"user_id": BOB, "role": MemberRole.MEMBER},
     RemoveMember: {"user_id": BOB},
 }
@@ -88,6 +97,19 @@ def make_task(**fields: object) -> Task:
     return Task(**(given | fields))  # type: ignore[arg-type]  # what the test names
 
 
+def make_comment(**fields: object) -> Comment:
+    given: dict[str, object] = {
+        "id": COMMENT,
+        "task_id": TASK,
+        "user_id": ADA,
+        "comment": "Well done",
+        "created_at": AT,
+        "updated_at": AT,
+        "version": 3,
+    }
+    return Comment(**(given | fields))  # type: ignore[arg-type]  # what the test names
+
+
 def make_project(**fields: object) -> Project:
     given: dict[str, object] = {
         "id": PROJECT,
@@ -114,16 +136,21 @@ def make_state(
     project: Project | None = None,
     members: Iterable[Member] = (),
     tasks: Iterable[Task] = (),
+    comments: Iterable[Comment] = (),
     version: int = 9,
 ) -> ProjectState:
     """A project of Ada's that has been through `version` changes."""
     project = project or make_project()
+    said: dict[TaskId, dict[CommentId, Comment]] = {}
+    for comment in comments:
+        said.setdefault(comment.task_id, {})[comment.id] = comment
     return ProjectState(
         project_id=project.id,
         version=version,
         project=project,
         members={member.user_id: member for member in members},
         tasks={task.id: task for task in tasks},
+        comments={**said},
     )
 
 

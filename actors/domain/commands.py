@@ -7,6 +7,7 @@ from typing import Literal
 
 from actors.domain.model import (
     Caller,
+    CommentId,
     MemberRole,
     ProjectId,
     ProjectStatus,
@@ -123,6 +124,32 @@ class DeleteTask(_Command):
     task_id: TaskId
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddComment(_Command):
+    """Say something of a task."""
+
+    task_id: TaskId
+    comment_id: CommentId
+    comment: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateComment(_Command):
+    """Say it in other words; authors only."""
+
+    task_id: TaskId
+    comment_id: CommentId
+    comment: str | Literal[Unset.UNSET] = UNSET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteComment(_Command):
+    """Delete a comment; a tombstone stays."""
+
+    task_id: TaskId
+    comment_id: CommentId
+
+
 Command = (
     CreateProject
     | UpdateProject
@@ -132,4 +159,7 @@ Command = (
     | CreateTask
     | UpdateTask
     | DeleteTask
+    | AddComment
+    | UpdateComment
+    | DeleteComment
 )

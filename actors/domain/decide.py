@@ -9,18 +9,22 @@ from typing import Any, TypedDict, assert_never
 
 from actors.domain.commands import (
     UNSET,
+    AddComment,
     Command,
     CreateProject,
     CreateTask,
+    DeleteComment,
     DeleteProject,
     DeleteTask,
     PutMember,
     RemoveMember,
+    UpdateComment,
     UpdateProject,
     UpdateTask,
 )
 from actors.domain.errors import (
     ActionForbidden,
+    CommentNotFound,
     InboxIsPermanent,
     MemberNotFound,
     OwnerIsPermanent,
@@ -31,6 +35,9 @@ from actors.domain.errors import (
 )
 from actors.domain.events import (
     Change,
+    CommentCreated,
+    CommentDeleted,
+    CommentUpdated,
     Event,
     MemberAdded,
     MemberRemoved,
@@ -46,6 +53,7 @@ from actors.domain.events import (
     TaskUpdated,
 )
 from actors.domain.model import (
+    Comment,
     Member,
     MemberRole,
     Project,
@@ -55,7 +63,7 @@ from actors.domain.model import (
     TaskStatus,
     UserId,
 )
-from actors.domain.permissions import Action, Standing, is_allowed
+from actors.domain.permissions import Action, Standing, comment_standings, is_allowed
 from actors.domain.state import Draft, ProjectState
 
 # What a command names and would really change; the dataclasses check the names, and
@@ -85,6 +93,12 @@ def decide(state: ProjectState, command: Command) -> tuple[Event, ...]:
             return _update_task(state, command)
         case DeleteTask():
             return _delete_task(state, command)
+        case AddComment():
+            return _add_comment(state, command)
+        case UpdateComment():
+            return _update_comment(state, command)
+        case DeleteComment():
+            return _delete_comment(state, command)
         case _:
             assert_never(command)
 
@@ -147,6 +161,36 @@ def _delete_task(state: ProjectState, command: DeleteTask) -> tuple[Event, ...]:
     task = _task(state, command, Action.DELETE_TASK)
     gone = replace(task, version=state.version + 1)
     return (TaskDeleted(task=gone, **_stamp(state, command)),)
+
+
+def _add_comment(state: ProjectState, command: AddComment) -> tuple[Event, ...]:
+    _task(state, command, Action.ADD_COMMENT)
+    comment = Comment(
+        id=command.comment_id,
+        task_id=command.task_id,
+        user_id=command.caller.id,
+        comment=command.comment,
+        created_at=command.at,
+        updated_at=command.at,
+        version=state.version + 1,
+    )
+    return (CommentCreated(comment=comment, **_stamp(state, command)),)
+
+
+def _update_comment(state: ProjectState, command: UpdateComment) -> tuple[Event, ...]:
+    comment = _comment(state, command, Action.CHANGE_COMMENT)
+    fields = _named_changes(command, comment)
+    if not fields:
+        return ()
+    stamp = _stamp(state, command)
+    new = replace(comment, **fields, updated_at=command.at, version=stamp["version"])
+    return (CommentUpdated(comment=new, changes=_changes(comment, fields), **stamp),)
+
+
+def _delete_comment(state: ProjectState, command: DeleteComment) -> tuple[Event, ...]:
+    comment = _comment(state, command, Action.DELETE_COMMENT)
+    gone = replace(comment, version=state.version + 1)
+    return (CommentDeleted(comment=gone, **_stamp(state, command)),)
 
 
 def _create_project(state: ProjectState, command: CreateProject) -> tuple[Event, ...]:
@@ -297,7 +341,7 @@ def _writable_project(state: ProjectState, command: Command, action: Action) -> 
 
 
 def _task(
-    state: ProjectState, command: UpdateTask | DeleteTask, action: Action
+    state: ProjectState, command: UpdateTask | DeleteTask | AddComment, action: Action
 ) -> Task:
     """Find the task, if the caller may do this to it as it is now."""
     task = state.tasks.get(command.task_id)
@@ -310,6 +354,23 @@ def _task(
     _refuse_archived(state)
     _match(command, task.version)
     return task
+
+
+def _comment(
+    state: ProjectState, command: UpdateComment | DeleteComment, action: Action
+) -> Comment:
+    """Find the comment, if the caller may do this to it as it is now."""
+    task = state.visible_task(command.caller, command.task_id)
+    if task is None:
+        raise TaskNotFound
+    comment = state.comment(command.task_id, command.comment_id)
+    if comment is None:
+        raise CommentNotFound
+    standings = state.standings(command.caller, task)
+    _allow(action, standings | comment_standings(command.caller, comment))
+    _refuse_archived(state)
+    _match(command, comment.version)
+    return comment
 
 
 def _allow(action: Action, standings: frozenset[Standing]) -> None:
@@ -328,7 +389,8 @@ def _match(command: Command, version: int) -> None:
 
 
 def _named_changes(
-    command: UpdateTask | UpdateProject, thing: Task | Project
+    command: UpdateTask | UpdateProject | UpdateComment,
+    thing: Task | Project | Comment,
 ) -> _Fields:
     """Find the fields that the command names and that would really change."""
     return {
@@ -349,6 +411,7 @@ _FIELDS: dict[type, tuple[str, ...]] = {
         "due_date",
     ),
     UpdateProject: ("name", "description", "status", "owner_id"),
+    UpdateComment: ("comment",),
 }
 
 

@@ -50,6 +50,13 @@ class MemberNotFound(DomainError):
     code = "member_not_found"
 
 
+class CommentNotFound(DomainError):
+    """There is no such comment on this task."""
+
+    kind = Kind.NOT_FOUND
+    code = "comment_not_found"
+
+
 class UserNotFound(DomainError):
     """There is no such user."""
 

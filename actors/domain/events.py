@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from actors.domain.commands import IdempotencyKey
-from actors.domain.model import Member, Project, ProjectId, Task, UserId
+from actors.domain.model import Comment, Member, Project, ProjectId, Task, UserId
 
 Plain = str | int | bool | None
 
@@ -48,6 +48,12 @@ class _MemberEvent(_Event):
     changes: Mapping[str, Change] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CommentEvent(_Event):
+    comment: Comment
+    changes: Mapping[str, Change] = field(default_factory=dict)
+
+
 class TaskCreated(_TaskEvent):
     """A task was made."""
 
@@ -77,7 +83,7 @@ class TaskCompleted(_TaskEvent):
 
 
 class TaskDeleted(_TaskEvent):
-    """A task was deleted; `task` is what it was."""
+    """A task was deleted, its comments with it; `task` is what it was."""
 
     __slots__ = ()
     type = "task_deleted"
@@ -98,7 +104,7 @@ class ProjectUpdated(_ProjectEvent):
 
 
 class ProjectDeleted(_ProjectEvent):
-    """A project was deleted, and all of its tasks with it; the log ends here."""
+    """A project was deleted with its tasks and their comments; the log ends here."""
 
     __slots__ = ()
     type = "project_deleted"
@@ -125,10 +131,32 @@ class MemberRemoved(_MemberEvent):
     type = "member_removed"
 
 
+class CommentCreated(_CommentEvent):
+    """Somebody said something of a task."""
+
+    __slots__ = ()
+    type = "comment_created"
+
+
+class CommentUpdated(_CommentEvent):
+    """The author of a comment put it in other words."""
+
+    __slots__ = ()
+    type = "comment_updated"
+
+
+class CommentDeleted(_CommentEvent):
+    """A comment was deleted; `comment` is what it was."""
+
+    __slots__ = ()
+    type = "comment_deleted"
+
+
 TaskEvent = TaskCreated | TaskUpdated | TaskAssigned | TaskCompleted | TaskDeleted
 ProjectEvent = ProjectCreated | ProjectUpdated | ProjectDeleted
 MemberEvent = MemberAdded | MemberUpdated | MemberRemoved
-Event = TaskEvent | ProjectEvent | MemberEvent
+CommentEvent = CommentCreated | CommentUpdated | CommentDeleted
+Event = TaskEvent | ProjectEvent | MemberEvent | CommentEvent
 
 EVENT_TYPES: Mapping[str, type[Event]] = {
     kind.type: kind
@@ -144,6 +172,9 @@ EVENT_TYPES: Mapping[str, type[Event]] = {
         MemberAdded,
         MemberUpdated,
         MemberRemoved,
+        CommentCreated,
+        CommentUpdated,
+        CommentDeleted,
     )
 }
 

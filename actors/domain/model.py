@@ -1,4 +1,4 @@
-"""The values that the domain speaks of: users' roles, projects, members, tasks."""
+"""The values of the domain: users' roles, projects, members, tasks, comments."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +8,7 @@ from typing import NewType
 UserId = NewType("UserId", int)
 ProjectId = NewType("ProjectId", int)
 TaskId = NewType("TaskId", int)
+CommentId = NewType("CommentId", int)
 
 
 class Word(StrEnum):
@@ -109,4 +110,17 @@ class Member:
     user_id: UserId
     role: MemberRole
     created_at: datetime
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comment:
+    """What a user said of a task, as it was at `version`."""
+
+    id: CommentId
+    task_id: TaskId
+    user_id: UserId
+    comment: str
+    created_at: datetime
+    updated_at: datetime
     version: int

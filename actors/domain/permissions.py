@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from actors.domain.model import (
     Caller,
+    Comment,
     MemberRole,
     Project,
     Task,
@@ -18,10 +19,11 @@ from actors.domain.model import (
 
 
 class Standing(Word):
-    """How a caller stands to a task or a project."""
+    """How a caller stands to a task, a comment or a project."""
 
     CREATOR = "creator"
     ASSIGNEE = "assignee"
+    AUTHOR = "author"
     VIEWER = "viewer"
     MEMBER = "member"
     MAINTAINER = "maintainer"
@@ -40,6 +42,9 @@ class Action(Word):
     CREATE_TASK = "create_task"
     CHANGE_TASK = "change_task"
     DELETE_TASK = "delete_task"
+    ADD_COMMENT = "add_comment"
+    CHANGE_COMMENT = "change_comment"
+    DELETE_COMMENT = "delete_comment"
     SEE_PROJECT = "see_project"
     CREATE_PROJECT = "create_project"
     CHANGE_PROJECT = "change_project"
@@ -66,6 +71,9 @@ ALLOWED: Mapping[Action, frozenset[Standing]] = {
     Action.CREATE_TASK: frozenset(_WRITERS),
     Action.CHANGE_TASK: frozenset(_WRITERS | _PARTIES),
     Action.DELETE_TASK: frozenset(_STEWARDS | {_S.MANAGER, _S.CREATOR}),
+    Action.ADD_COMMENT: frozenset(_WRITERS | _PARTIES),
+    Action.CHANGE_COMMENT: frozenset({_S.AUTHOR}),
+    Action.DELETE_COMMENT: frozenset(_STEWARDS | {_S.MANAGER, _S.AUTHOR}),
     Action.SEE_PROJECT: frozenset(_READERS),
     Action.CREATE_PROJECT: frozenset({_S.USER}),
     Action.CHANGE_PROJECT: frozenset(_STEWARDS),
@@ -127,6 +135,11 @@ def user_standings(caller: Caller, user_id: UserId | None) -> frozenset[Standing
     if caller.role is UserRole.ADMIN:
         standings.add(Standing.ADMIN)
     return frozenset(standings)
+
+
+def comment_standings(caller: Caller, comment: Comment) -> frozenset[Standing]:
+    """Tell how the caller stands to the comment itself, its task apart."""
+    return frozenset({Standing.AUTHOR} if caller.id == comment.user_id else ())
 
 
 def is_allowed(action: Action, standings: frozenset[Standing]) -> bool:

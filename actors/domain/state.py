@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar, assert_never, overload
 
 from actors.domain.events import (
+    CommentCreated,
+    CommentDeleted,
+    CommentUpdated,
     Event,
     MemberAdded,
     MemberRemoved,
@@ -24,6 +27,8 @@ from actors.domain.events import (
 )
 from actors.domain.model import (
     Caller,
+    Comment,
+    CommentId,
     Member,
     MemberRole,
     Project,
@@ -47,9 +52,11 @@ _D = TypeVar("_D")
 
 @dataclass(slots=True, kw_only=True)
 class ProjectState:
-    """The project, its members and its tasks at `version`.
+    """The project, its members, its tasks and their comments at `version`.
 
-    `project` is None before the project was made and after it was deleted.
+    `project` is None before the project was made and after it was deleted. Only tasks
+    that have comments are in `comments`; what is kept for a task is never changed but
+    replaced, so drafts may share it.
     """
 
     project_id: ProjectId
@@ -57,6 +64,9 @@ class ProjectState:
     project: Project | None = None
     members: MutableMapping[UserId, Member] = field(default_factory=dict)
     tasks: MutableMapping[TaskId, Task] = field(default_factory=dict)
+    comments: MutableMapping[TaskId, Mapping[CommentId, Comment]] = field(
+        default_factory=dict
+    )
 
     def apply(self, event: Event) -> None:
         """Take the next event: its version is this one's and one more."""
@@ -68,16 +78,22 @@ class ProjectState:
                 self.tasks[event.task.id] = event.task
             case TaskDeleted():
                 self.tasks.pop(event.task.id, None)
+                self.comments.pop(event.task.id, None)
             case ProjectCreated() | ProjectUpdated():
                 self.project = event.project
             case ProjectDeleted():
                 self.project = None
                 self.members.clear()
                 self.tasks.clear()
+                self.comments.clear()
             case MemberAdded() | MemberUpdated():
                 self.members[event.member.user_id] = event.member
             case MemberRemoved():
                 self.members.pop(event.member.user_id, None)
+            case CommentCreated() | CommentUpdated():
+                self._put_comment(event.comment)
+            case CommentDeleted():
+                self._drop_comment(event.comment)
             case _:
                 assert_never(event)
         self.version = event.version
@@ -105,6 +121,22 @@ class ProjectState:
         if is_allowed(Action.SEE_TASK, self.standings(caller, task)):
             return task
         return None
+
+    def comment(self, task_id: TaskId, comment_id: CommentId) -> Comment | None:
+        """Find a comment on this very task; who may see it is for its task to say."""
+        return self.comments.get(task_id, {}).get(comment_id)
+
+    def _put_comment(self, comment: Comment) -> None:
+        known = self.comments.get(comment.task_id, {})
+        self.comments[comment.task_id] = {**known, comment.id: comment}
+
+    def _drop_comment(self, comment: Comment) -> None:
+        rest = dict(self.comments.get(comment.task_id, {}))
+        rest.pop(comment.id, None)
+        if rest:
+            self.comments[comment.task_id] = rest
+        else:
+            self.comments.pop(comment.task_id, None)
 
     def visible_project(self, caller: Caller) -> Project | None:
         """Give the project, if it is there and the caller may see it."""
@@ -177,4 +209,5 @@ class Draft(ProjectState):
             project=base.project,
             members=_Overlay(base.members),
             tasks=_Overlay(base.tasks),
+            comments=_Overlay(base.comments),
         )

@@ -31,11 +31,13 @@ class Scene:
     people: Mapping[str, Person]
     project: Any
     task: Any
+    comment: Any
 
     def path(self, template: str) -> str:
         ids = {
             "project": self.project["id"],
             "task": self.task["id"],
+            "comment": self.comment["id"],
             "viewer": self.people["viewer"].id,
             "stranger": self.people["stranger"].id,
         }
@@ -56,7 +58,10 @@ async def make_scene(board: Board) -> Scene:
         project["id"], assigned_to=people["assignee"].id
     )
     await owner.delete(f"/projects/{project['id']}/members/{people['creator'].id}")
-    return Scene(people, project, task)
+    said = await people["assignee"].post(
+        f"/tasks/{task['id']}/comments", {"comment": "The assignee's own"}
+    )
+    return Scene(people, project, task, said.json)
 
 
 def row(method: str, path: str, body: Any, *statuses: int) -> Any:
@@ -79,6 +84,17 @@ TABLE = [
     row("POST", "/tasks", {"title": "into the inbox"}, 401, *[201] * 9),
     row("POST", "/projects", {"name": "x"}, 401, *[201] * 9),
     row("GET", "/projects/{project}", None,
+        401, 404, 200, 200, 200, 200, 404, 404, 200, 200),
+    row("GET", "/tasks/{task}/comments", None, 401, 404, *[200] * 8),
+    row("POST", "/tasks/{task}/comments", {"comment": "x"},
+        401, 404, 403, *[201] * 7),
+    row("GET", "/tasks/{task}/comments/{comment}", None, 401, 404, *[200] * 8),
+    row("PATCH", "/tasks/{task}/comments/{comment}", {"comment": "x"},
+        401, 404, 403, 403, 403, 403, 403, 200, 403, 403),
+    row("DELETE", "/tasks/{task}/comments/{comment}", None,
+        401, 404, 403, 403, 204, 204, 403, 204, 204, 204),
+    row("GET", "/tasks/{task}/history", None, 401, 404, *[200] * 8),
+    row("GET", "/projects/{project}/events", None,
         401, 404, 200, 200, 200, 200, 404, 404, 200, 200),
     row("GET", "/projects/{project}/members", None,
         401, 404, 200, 200, 200, 200, 404, 404, 200, 200),

@@ -20,19 +20,23 @@ from hypothesis.stateful import (
 
 from actors.domain.commands import (
     UNSET,
+    AddComment,
     Command,
     CreateProject,
     CreateTask,
+    DeleteComment,
     DeleteProject,
     DeleteTask,
     PutMember,
     RemoveMember,
+    UpdateComment,
     UpdateProject,
     UpdateTask,
 )
 from actors.domain.errors import DomainError
 from actors.domain.model import (
     Caller,
+    CommentId,
     MemberRole,
     ProjectId,
     ProjectStatus,
@@ -67,6 +71,7 @@ _project_ids = itertools.count(1)
 _users = st.sampled_from(USERS)
 _assignees = st.sampled_from((None, *USERS, *USERS, _NOBODY))
 _tasks = st.integers(0, 30)
+_comments = st.integers(0, 5)
 _callers = st.one_of(  # mostly those who may
     st.just(make_caller(ADA)),
     st.just(make_caller(5, UserRole.ADMIN)),
@@ -98,6 +103,9 @@ _changes = _commands(
     assigned_to=_maybe(_assignees),
     due_date=_maybe(_times),
 )
+_additions = _commands(
+    AddComment, task_id=_tasks, comment=st.sampled_from("ab"), if_match=st.none()
+)
 COMMANDS = st.one_of(
     _commands(
         CreateTask,
@@ -112,6 +120,16 @@ COMMANDS = st.one_of(
     _changes,
     _changes,
     _commands(DeleteTask, task_id=_tasks),
+    _additions,
+    _additions,
+    _additions,
+    _commands(
+        UpdateComment,
+        task_id=_tasks,
+        comment_id=_comments,
+        comment=_maybe(st.sampled_from("ab")),
+    ),
+    _commands(DeleteComment, task_id=_tasks, comment_id=_comments),
     _commands(
         PutMember,
         user_id=st.sampled_from((*USERS, *USERS, _NOBODY)),
@@ -160,6 +178,7 @@ class _Machine(RuleBasedStateMachine):
     @initialize()
     def create(self) -> None:
         self.project_id, self.tasks = ProjectId(next(_project_ids)), 0
+        self.comments = 0
         creation = make_command(CreateProject, project_id=self.project_id)
         self.runner.run(self.nodes[0].create(creation))
         tasks = [make_command(CreateTask) for _ in range(3)]
@@ -187,10 +206,27 @@ class _Machine(RuleBasedStateMachine):
         elif isinstance(command, UpdateTask | DeleteTask):
             number = 1 + command.task_id % (self.tasks + 1)
             command = replace(command, task_id=self._task_id(number))
+        elif isinstance(command, AddComment | UpdateComment | DeleteComment):
+            command = self._on_few_tasks(command)
         if command.key is not None:
             key = make_key(f"{self.project_id}-{command.key.key}")
             command = replace(command, key=key)
         return command
+
+    def _on_few_tasks(
+        self, command: AddComment | UpdateComment | DeleteComment
+    ) -> Command:
+        """Have most of what is said met by what is to be changed."""
+        if isinstance(command, AddComment):
+            self.comments += 1
+            number = self.comments
+        else:
+            number = max(self.comments - command.comment_id, 1)
+        return replace(
+            command,
+            task_id=self._task_id(1 + number // 5 % 3),
+            comment_id=CommentId(self.project_id * 1000 + number),
+        )
 
     def _task_id(self, number: int) -> TaskId:
         return TaskId(self.project_id * 1000 + number)
@@ -221,6 +257,7 @@ class _Machine(RuleBasedStateMachine):
         if loaded is None:
             assert actor.state.project is None
             assert not actor.state.tasks
+            assert not actor.state.comments
             assert not actor.state.members
         else:
             assert loaded == actor.state

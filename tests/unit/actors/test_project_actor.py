@@ -8,8 +8,10 @@ import pytest
 
 from actors.actor import Committed
 from actors.domain.commands import (
+    AddComment,
     CreateProject,
     CreateTask,
+    DeleteComment,
     DeleteProject,
     PutMember,
     RemoveMember,
@@ -34,6 +36,7 @@ from tests.factories import (
     ADA,
     BOB,
     CYD,
+    DAN,
     PROJECT,
     make_caller,
     make_command,
@@ -585,6 +588,39 @@ async def test_a_former_assignee_hears_of_losing_the_task(node: Node) -> None:
 
     assert node.recorder.heard_by(BOB) == ["task_created", "task_assigned"]
     assert node.recorder.heard_by(CYD) == ["task_assigned", "task_updated"]
+
+
+async def test_who_sees_a_task_hears_what_is_said_of_it_within_one_batch(
+    node: Node,
+) -> None:
+    actor = await node.actor()
+
+    await ask_all(
+        actor,
+        create(2, assigned_to=DAN),
+        create(1, assigned_to=BOB),
+        make_command(AddComment, caller=make_caller(BOB)),
+        make_command(UpdateTask, assigned_to=CYD),
+        make_command(DeleteComment),
+    )
+
+    assert node.recorder.heard_by(BOB) == [
+        "task_created",
+        "comment_created",
+        "task_assigned",
+    ]
+    assert node.recorder.heard_by(CYD) == ["task_assigned", "comment_deleted"]
+    assert node.recorder.heard_by(DAN) == ["task_created"]
+
+
+async def test_what_is_said_elsewhere_is_heard_here(node: Node) -> None:
+    actor = await node.actor()
+    node.store.write(create(1, assigned_to=BOB))
+    node.store.write(make_command(AddComment))
+
+    await actor.catch_up()
+
+    assert node.recorder.heard_by(BOB) == ["task_created", "comment_created"]
 
 
 async def test_a_removed_member_hears_of_it_and_of_nothing_later(node: Node) -> None:

@@ -8,6 +8,7 @@ import pytest
 from actors.domain.events import (
     EVENT_TYPES,
     Change,
+    CommentEvent,
     Event,
     MemberEvent,
     ProjectEvent,
@@ -32,6 +33,7 @@ from server.representations import (
     EventCodec,
     _TaskMemo,
     decode_event,
+    encode_comment,
     encode_event,
     encode_list,
     encode_member,
@@ -39,6 +41,7 @@ from server.representations import (
     encode_task,
     encode_user,
 )
+from tests.factories import make_comment
 
 AT = datetime(2026, 5, 1, 12, 30, 0, 123456, tzinfo=UTC)
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -70,6 +73,7 @@ PROJECT = Project(
     version=2,
 )
 MEMBER = Member(user_id=UserId(8), role=MemberRole.VIEWER, created_at=AT, version=4)
+COMMENT = make_comment(comment="Zoë ☃")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +109,7 @@ def an_event(name: str) -> Event:
         (TaskEvent, {"task": TASK}),
         (ProjectEvent, {"project": PROJECT}),
         (MemberEvent, {"member": MEMBER}),
+        (CommentEvent, {"comment": COMMENT}),
     ):
         if kind in family.__args__:
             return kind(**subject, **stamp, changes=changes)
@@ -140,6 +145,11 @@ def test_an_event_names_its_type_first_and_then_its_fields():
     assert written["changes"]["title"] == {"old": "a", "new": None}
 
 
+@pytest.mark.parametrize("event", events(), ids=lambda event: event.type)
+def test_an_event_is_written_as_it_is_documented(event: Event):
+    assert answers.Event().validate(json.loads(encode_event(event))) == {}
+
+
 @pytest.mark.parametrize(
     "body", [b'{"type":"task_eaten"}', b"{}", b"nonsense", b'{"type":"task_created"}']
 )
@@ -159,9 +169,10 @@ def test_what_is_no_event_is_refused(body: bytes):
         ),
         (encode_project(PROJECT), answers.Project, PROJECT),
         (encode_member(MEMBER), answers.Member, MEMBER),
+        (encode_comment(COMMENT), answers.Comment, COMMENT),
         (encode_user(Account()), answers.User, Account()),
     ],
-    ids=["task", "empty task", "project", "member", "user"],
+    ids=["task", "empty task", "project", "member", "comment", "user"],
 )
 def test_what_is_written_is_what_is_documented(written: bytes, schema, value):
     documented = schema().dump(value)

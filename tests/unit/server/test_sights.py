@@ -10,6 +10,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from actors.domain.commands import (
+    AddComment,
     Command,
     CreateProject,
     CreateTask,
@@ -193,6 +194,35 @@ async def test_a_stamp_stays_while_nothing_changes() -> None:
         for number in (1, 2):
             await world.do(make_command(UpdateProject, name="Apollo"), PROJECTS[0])
             assert world.sights.stamp(make_caller(ADA)) == stamp, number
+
+
+async def test_comments_move_no_stamp_for_no_list_shows_them() -> None:
+    async with World() as world:
+        await world.do(make_command(CreateTask, assigned_to=BOB))
+        callers = [make_caller(BOB), ADMIN]
+        for caller in callers:
+            await world.sights.sight(caller)
+        before = [world.sights.stamp(caller) for caller in callers]
+
+        await world.do(make_command(AddComment))
+
+        assert [world.sights.stamp(caller) for caller in callers] == before
+
+
+async def test_what_happens_to_a_project_counts_wherever_it_stands_in_a_batch() -> None:
+    async with World() as world:
+        task = make_command(CreateTask, assigned_to=BOB)
+        await world.do(task)
+        bob = make_caller(BOB)
+        await world.sights.sight(bob)
+        before = world.sights.stamp(bob)
+
+        await asyncio.gather(
+            world.do(make_command(CreateTask, task_id=2)),
+            world.do(make_command(DeleteProject)),
+        )
+
+        assert world.sights.stamp(bob) != before
 
 
 async def test_a_change_elsewhere_moves_only_the_stamps_of_those_concerned() -> None:

@@ -7,13 +7,16 @@ import asyncpg
 import pytest
 
 from actors.domain.commands import (
+    AddComment,
     Command,
     CreateProject,
     CreateTask,
+    DeleteComment,
     DeleteProject,
     DeleteTask,
     PutMember,
     RemoveMember,
+    UpdateComment,
     UpdateProject,
     UpdateTask,
 )
@@ -23,12 +26,13 @@ from actors.domain.model import (
     MemberRole,
     ProjectId,
     ProjectStatus,
+    TaskId,
     TaskPriority,
     TaskStatus,
 )
 from actors.domain.state import ProjectState
 from sql.database import Database
-from sql.store import Store
+from sql.store import Page, Store
 from tests.factories import (
     ADA,
     BOB,
@@ -300,3 +304,44 @@ async def test_the_log_keeps_the_very_bytes(store: Store) -> None:
 
     assert await store.events_since(PROJECT, 1, 10) == [batch.entries[0].body]
     assert await store.load(PROJECT) == state
+
+
+async def test_comments_become_rows_with_their_task_and_leave_tombstones(
+    store: Store,
+) -> None:
+    state = await make_project(store)
+    texts = [make_command(UpdateComment, comment_id=1, comment=word) for word in "ab"]
+    comments = [make_command(AddComment, comment_id=number) for number in (1, 2, 3)]
+    deletion = make_command(DeleteComment, comment_id=2)
+
+    await store.append([make_batch(state, create(1), *comments, *texts, deletion)])
+
+    assert await store.load(PROJECT) == state
+    assert {c.comment for c in state.comments[TaskId(1)].values()} == {"b", "Well done"}
+    async with store._database.connection() as connection:
+        rows = await connection.fetch(
+            "SELECT id, version, deleted_at FROM comments ORDER BY id"
+        )
+    assert [tuple(row) for row in rows] == [(1, 7, None), (2, 8, LATER), (3, 5, None)]
+
+
+async def test_comments_of_a_deleted_task_are_not_loaded(store: Store) -> None:
+    state = await make_project(store)
+    comments = [
+        make_command(AddComment, task_id=number, comment_id=number) for number in (1, 2)
+    ]
+    await store.append([make_batch(state, create(1), create(2), *comments)])
+
+    await store.append([make_batch(state, make_command(DeleteTask, task_id=1))])
+
+    assert await store.load(PROJECT) == state
+    assert list(state.comments) == [2]
+
+
+async def test_an_event_of_a_comment_is_in_no_tasks_history(store: Store) -> None:
+    state = await make_project(store)
+    await store.append([make_batch(state, create(1), make_command(AddComment))])
+
+    total, events = await store.history(TaskId(1), 0, Page(limit=5))
+
+    assert (total, [event.version for event in events]) == (1, [2])

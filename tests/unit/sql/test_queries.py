@@ -148,8 +148,10 @@ FROM generate_series(1, 4000) i, generate_series(1, 2) j;
 INSERT INTO tasks (id, project_id, title, status, priority, created_by, created_at, updated_at, version)
 SELECT i, 1 + i % 4000, 't', 'pending', 'low', 1 + i % 4000, now(), now(), 1
 FROM generate_series(1, 12000) i;
-INSERT INTO project_events (project_id, version, type, at, body)
-SELECT 1 + i % 4000, 1 + i / 4000, 'task_created', now(), '{}' FROM generate_series(0, 11999) i;
+INSERT INTO project_events (project_id, version, type, task_id, at, body)
+SELECT 1 + i % 4000, 1 + i / 4000, 'task_created', 1 + i, now(), '{}' FROM generate_series(0, 11999) i;
+INSERT INTO comments (id, task_id, user_id, comment, created_at, updated_at, version)
+SELECT i, i, 1, 'c', now(), now(), 1 FROM generate_series(1, 12000) i;
 INSERT INTO idempotency_keys
 SELECT i, 'k' || i, '', 201, i, 1 FROM generate_series(1, 4000) i;
 INSERT INTO sessions (user_id, expires_at)
@@ -163,8 +165,21 @@ ANALYZE;
 HOT: list[tuple[str, str, tuple[object, ...], set[str]]] = [
     ("tasks", "get_project_id", (77,), {"tasks_pkey"}),
     ("tasks", "list_tasks_of_project", (77,), {"tasks_project_idx"}),
+    (
+        "comments",
+        "list_comments_of_project",
+        (77,),
+        {"tasks_project_idx", "comments_task_idx"},
+    ),
     ("project_events", "list_events_since", (77, 1, 500), {"project_events_pkey"}),
     ("project_events", "get_event", (77, 1), {"project_events_pkey"}),
+    (
+        "project_events",
+        "list_log",
+        (1, 20, 77),
+        {"project_events_pkey", "project_heads_pkey"},
+    ),
+    ("project_events", "list_history", (77, 0, 20, 0), {"project_events_task_idx"}),
     (
         "project_heads",
         "move_heads",

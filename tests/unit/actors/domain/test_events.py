@@ -5,6 +5,7 @@ from typing import get_args
 from actors.domain.commands import CreateTask
 from actors.domain.events import (
     EVENT_TYPES,
+    CommentEvent,
     MemberEvent,
     ProjectEvent,
     TaskEvent,
@@ -13,7 +14,8 @@ from tests.factories import make_batch, make_command, make_state
 
 
 def test_every_event_is_known_by_its_type() -> None:
-    kinds = {*get_args(TaskEvent), *get_args(ProjectEvent), *get_args(MemberEvent)}
+    families = (TaskEvent, ProjectEvent, MemberEvent, CommentEvent)
+    kinds = {kind for family in families for kind in get_args(family)}
 
     assert set(EVENT_TYPES.values()) == kinds
     assert all(kind.type == name for name, kind in EVENT_TYPES.items())

@@ -5,12 +5,15 @@ from dataclasses import replace
 import pytest
 
 from actors.domain.commands import (
+    AddComment,
     Command,
     CreateTask,
+    DeleteComment,
     DeleteProject,
     DeleteTask,
     PutMember,
     RemoveMember,
+    UpdateComment,
     UpdateProject,
     UpdateTask,
 )
@@ -30,6 +33,7 @@ from tests.factories import (
     ADA,
     make_caller,
     make_command,
+    make_comment,
     make_member,
     make_project,
     make_state,
@@ -55,6 +59,9 @@ COMMANDS: dict[str, Command] = {
     "change_task": make_command(UpdateTask, title="x"),
     "assign_task": make_command(UpdateTask, assigned_to=OTHER),
     "delete_task": make_command(DeleteTask),
+    "add_comment": make_command(AddComment),
+    "change_comment": make_command(UpdateComment, comment="x"),
+    "delete_comment": make_command(DeleteComment),
     "change_project": make_command(UpdateProject, name="x"),
     "hand_over": make_command(UpdateProject, owner_id=MEMBER),
     "delete_project": make_command(DeleteProject),
@@ -69,6 +76,9 @@ create_task    not_found not_found not_found forbidden ok        ok         ok  
 change_task    not_found ok        ok        forbidden ok        ok         ok    ok        ok
 assign_task    not_found ok        ok        forbidden ok        ok         ok    ok        ok
 delete_task    not_found ok        forbidden forbidden forbidden ok         ok    ok        ok
+add_comment    not_found ok        ok        forbidden ok        ok         ok    ok        ok
+change_comment not_found forbidden forbidden forbidden forbidden forbidden  forbidden forbidden forbidden
+delete_comment not_found forbidden forbidden forbidden forbidden ok         ok    ok        ok
 change_project not_found not_found not_found forbidden forbidden ok         ok    forbidden ok
 hand_over      not_found not_found not_found forbidden forbidden forbidden  ok    forbidden ok
 delete_project not_found not_found not_found forbidden forbidden forbidden  ok    forbidden ok
@@ -92,7 +102,9 @@ def cells(table: str) -> list[tuple[str, str, str]]:
     ]
 
 
-def outcome(command: Command, caller: str, *, is_inbox: bool = False) -> str:
+def outcome(
+    command: Command, caller: str, *, is_inbox: bool = False, author: int = OTHER
+) -> str:
     members = {
         VIEWER: MemberRole.VIEWER,
         MEMBER: MemberRole.MEMBER,
@@ -103,6 +115,7 @@ def outcome(command: Command, caller: str, *, is_inbox: bool = False) -> str:
         project=make_project(is_inbox=is_inbox),
         members=[make_member(user, role) for user, role in members.items()],
         tasks=[make_task(created_by=CREATOR, assigned_to=ASSIGNEE)],
+        comments=[make_comment(user_id=author)],
     )
     try:
         decide(state, replace(command, caller=CALLERS[caller]))
@@ -145,6 +158,23 @@ def test_only_admins_reach_into_the_inboxes_of_others(
     caller: str, expected: str
 ) -> None:
     assert outcome(COMMANDS["change_task"], caller, is_inbox=True) == expected
+
+
+@pytest.mark.parametrize("command", ["change_comment", "delete_comment"])
+@pytest.mark.parametrize("caller", [name for name in CALLERS if name != "stranger"])
+def test_authors_do_as_they_like_with_what_they_said(command: str, caller: str) -> None:
+    author = CALLERS[caller].id
+
+    assert outcome(COMMANDS[command], caller, author=author) == "ok"
+
+
+def test_an_author_who_sees_the_task_no_more_is_a_stranger() -> None:
+    outcomes = [
+        outcome(COMMANDS[name], "stranger", author=STRANGER)
+        for name in ("change_comment", "delete_comment")
+    ]
+
+    assert outcomes == ["not_found"] * 2
 
 
 @pytest.mark.parametrize(

@@ -7,18 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.domain.commands import (
+    AddComment,
     Command,
     CreateTask,
+    DeleteComment,
     DeleteProject,
     DeleteTask,
     PutMember,
     RemoveMember,
+    UpdateComment,
     UpdateProject,
     UpdateTask,
 )
 from actors.domain.decide import decide
 from actors.domain.errors import DomainError
-from actors.domain.model import MemberRole, TaskId, TaskStatus, UserId
+from actors.domain.model import CommentId, MemberRole, TaskId, TaskStatus, UserId
 from actors.domain.state import Draft, ProjectState
 from tests.factories import (
     ADA,
@@ -29,6 +32,7 @@ from tests.factories import (
     apply_all,
     make_caller,
     make_command,
+    make_comment,
     make_member,
     make_new_state,
     make_state,
@@ -37,6 +41,7 @@ from tests.factories import (
 
 TASKS = st.integers(1, 4).map(TaskId)
 USERS = st.integers(1, 4).map(UserId)
+COMMENTS = st.integers(1, 3).map(CommentId)
 COMMANDS: st.SearchStrategy[Command] = st.one_of(
     st.builds(lambda i: make_command(CreateTask, task_id=i), TASKS),
     st.builds(lambda i: make_command(DeleteTask, task_id=i), TASKS),
@@ -56,6 +61,24 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
     ),
     st.builds(lambda user: make_command(RemoveMember, user_id=user), USERS),
     st.builds(lambda user: make_command(UpdateProject, owner_id=user), USERS),
+    st.builds(
+        lambda task, i: make_command(AddComment, task_id=task, comment_id=i),
+        TASKS,
+        COMMENTS,
+    ),
+    st.builds(
+        lambda task, i, text: make_command(
+            UpdateComment, task_id=task, comment_id=i, comment=text
+        ),
+        TASKS,
+        COMMENTS,
+        st.sampled_from("ab"),
+    ),
+    st.builds(
+        lambda task, i: make_command(DeleteComment, task_id=task, comment_id=i),
+        TASKS,
+        COMMENTS,
+    ),
     st.just(make_command(DeleteProject)),
 )
 
@@ -86,6 +109,7 @@ def test_a_draft_becomes_what_the_state_would_and_leaves_it_alone(
     assert draft.project == twin.project
     assert dict(draft.members) == twin.members
     assert dict(draft.tasks) == twin.tasks
+    assert dict(draft.comments) == twin.comments
     assert (len(draft.members), len(draft.tasks)) == (
         len(twin.members),
         len(twin.tasks),
@@ -137,6 +161,32 @@ def test_an_event_for_a_task_that_is_gone_leaves_it_gone() -> None:
     state.apply(event)
 
     assert state.tasks == {}
+
+
+def test_comments_go_with_their_task() -> None:
+    tasks = [make_task(), make_task(id=TaskId(2))]
+    comments = [make_comment(), make_comment(id=CommentId(2), task_id=TaskId(2))]
+    state = make_state(tasks=tasks, comments=comments)
+
+    apply_all(state, decide(state, make_command(DeleteTask)))
+
+    assert state.comments == {2: {2: comments[1]}}
+
+
+def test_comments_go_with_their_project() -> None:
+    state = make_state(tasks=[make_task()], comments=[make_comment()])
+
+    apply_all(state, decide(state, make_command(DeleteProject)))
+
+    assert state.comments == {}
+
+
+def test_a_task_without_comments_takes_no_room_for_them() -> None:
+    state = make_state(tasks=[make_task()], comments=[make_comment()])
+
+    apply_all(state, decide(state, make_command(DeleteComment)))
+
+    assert state.comments == {}
 
 
 def test_roles_are_those_of_members() -> None:
