@@ -79,8 +79,9 @@ class _Plan:
             self.entries.append(Entry(event=event, body=body))
         committed = Committed(events=events, version=self.draft.version)
         self.answers.append((envelope, committed))
-        if (key := envelope.command.key) is not None and events:
-            self.receipts.append(Receipt(key=key, version=_answer(events).version))
+        if (key := envelope.command.key) is not None:
+            version = _answering_version(self.draft, envelope.command, events)
+            self.receipts.append(Receipt(key=key, version=version))
 
     def answer(self) -> None:
         for envelope, answer in self.answers:
@@ -318,12 +319,6 @@ class ProjectActor:
             entry = Entry(event=self._around.codec.decode(body), body=body)
             if entry.event.version > self.state.version:
                 self._committed(_Plan(Draft(self.state), entries=[entry]))
-
-
-def _answer(events: tuple[Event, ...]) -> Event:
-    """Say which event shows the result: a handover ends with a member's."""
-    of_project = [event for event in events if isinstance(event, ProjectEvent)]
-    return (of_project or events)[-1]
 
 
 def _answering_version(

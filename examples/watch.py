@@ -25,8 +25,12 @@ async def watch(username: str, password: str, url: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (3, 4):
+        sys.exit(__doc__)
     base = sys.argv[3] if len(sys.argv) > 3 else "http://127.0.0.1:8080"
     try:
         asyncio.run(watch(sys.argv[1], sys.argv[2], base))
+    except aiohttp.ClientError as error:
+        sys.exit(f"watch: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -41,6 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse([str(error)])
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except BrokenPipeError:  # whoever read the output has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _refuse(lines: Sequence[str]) -> int:
@@ -80,7 +83,7 @@ def _command(
     command.set_defaults(run=run)
     command.add_argument(
         "--data-dir",
-        type=Path,
+        type=_directory,
         metavar="DIR",
         help="where the embedded servers keep their files (default: .boardcast)",
     )
@@ -108,8 +111,14 @@ def _add_create_admin(command: argparse.ArgumentParser) -> None:
     command.add_argument("--username", required=True)
 
 
+def _directory(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return Path(text)
+
+
 def _port(text: str) -> int:
-    port = int(text)
+    port = int(text) if text.isdigit() else -1
     if not 0 <= port <= 65535:  # noqa: PLR2004 (what a port is)
         raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
     return port

@@ -142,7 +142,15 @@ def connect(url: str) -> Any:
 
     Raises MigrationFailed for a URL that it does not understand, and pg8000's errors.
     """
-    connection = pg8000.dbapi.connect(**_arguments(url))
+    arguments = _arguments(url)
+    try:
+        connection = pg8000.dbapi.connect(**arguments)
+    except Exception:
+        arguments["sock"].close()
+        raise
+    # From here on a statement may take as long as it has to. (With TLS it is another
+    # socket than ours, and pg8000 has no public name for it.)
+    connection._usock.settimeout(None)  # noqa: SLF001
     connection.autocommit = True
     return connection
 
@@ -222,19 +230,18 @@ def _port(query: Mapping[str, str], parts: SplitResult) -> int:
 
 
 def _socket(host: str, port: int) -> socket.socket:
-    # Not pg8000's own: its time limit would hold for each statement as well, and a
-    # migration may take long.
+    # Not pg8000's own: its time limit would hold for each statement as well.
     if host.startswith("/"):
         connected = _unix_socket(f"{host}/.s.PGSQL.{port}")
     else:
         connected = socket.create_connection((host, port), _CONNECT_SECONDS)
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connected.settimeout(None)
     return connected
 
 
 def _unix_socket(path: str) -> socket.socket:
     connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connected.settimeout(_CONNECT_SECONDS)
     try:
         connected.connect(path)
     except OSError:

@@ -143,8 +143,8 @@ def is_known(request: web.Request, etag: str) -> bool:
     """Say whether a GET names this entity tag in If-None-Match (RFC 9110, 13.1.2)."""
     if request.method not in _READS:
         return False
-    named = request.headers.get(hdrs.IF_NONE_MATCH)
-    if named is None:
+    named = ", ".join(request.headers.getall(hdrs.IF_NONE_MATCH, ()))
+    if not named:
         return False
     return named.strip() == "*" or any(
         f'"{tag}"' == etag for _, tag in _ENTITY_TAG.findall(named)
@@ -225,8 +225,9 @@ async def _repeat(
 
 def _if_match(request: web.Request) -> tuple[int, ...] | None:
     """Read If-Match (RFC 9110, 13.1.1): None matches all, an empty tuple nothing."""
-    named = request.headers.get(hdrs.IF_MATCH)
-    if named is None or named.strip() == "*":
+    lines = request.headers.getall(hdrs.IF_MATCH, None)
+    if lines is None or "*" in (line.strip() for line in lines):
         return None
+    named = ", ".join(lines)
     strong = [tag for weak, tag in _ENTITY_TAG.findall(named) if not weak]
     return tuple(int(tag) for tag in strong if _VERSION.fullmatch(tag))

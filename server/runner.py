@@ -4,6 +4,7 @@ Such input never becomes a request that middlewares see: aiohttp answers it in t
 protocol, in its own form. This replaces that form, and nothing else.
 """
 
+import asyncio
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +16,9 @@ from server.middlewares import complete, identify
 from server.problems import Problem, from_status, internal_error, problem_response
 
 _logger = structlog.get_logger()
+
+
+_FIRST_REQUEST_SECONDS = 15.0
 
 
 class Runner(web.AppRunner):
@@ -42,6 +46,16 @@ class _Server(web.Server):
 
 class _Connection(RequestHandler):
     __slots__ = ()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        loop = asyncio.get_running_loop()
+        loop.call_later(_FIRST_REQUEST_SECONDS, self._end_if_silent, transport)
+
+    def _end_if_silent(self, transport: asyncio.BaseTransport) -> None:
+        """Hang up on who has not sent a whole request: it holds a descriptor."""
+        if self._request_count == 0:
+            transport.close()
 
     def handle_error(
         self,

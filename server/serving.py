@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 from aiohttp import web
@@ -152,8 +152,9 @@ async def _announce(app: web.Application, url: str, missing: list[str]) -> None:
     if app[keys.CONFIG].demo:
         lines += await _demo_login(app)
     lines += ["  Ctrl-C stops it"]
-    sys.stdout.write("\n".join(lines) + "\n")
-    sys.stdout.flush()
+    with suppress(OSError):  # nobody may be reading; the server is there all the same
+        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.flush()
 
 
 async def _demo_login(app: web.Application) -> list[str]:

@@ -43,16 +43,25 @@ async def _create(request: web.Request, stamp: Stamp) -> web.Response:
     project_id = fields.pop("project_id", None)
     if project_id is None:
         project_id = await people.inbox(stamp["caller"].id)
+    await _refuse_hidden(request, ProjectId(project_id))
     await people.require(fields.get("assigned_to"), "/assigned_to")
     task_id = await request.app[keys.IDS].task()
     command = CreateTask(task_id=task_id, **fields, **stamp)
-    try:
-        done = await request.app[keys.REGISTRY].ask(ProjectId(project_id), command)
-    except ProjectNotFound:
-        raise ProjectNotFound(pointer="/project_id") from None
+    done = await request.app[keys.REGISTRY].ask(ProjectId(project_id), command)
     task = _task_of(done.events[-1])
     location = f"/tasks/{task.id}"
     return answer(request, encode_task(task), task.version, location=location)
+
+
+async def _refuse_hidden(request: web.Request, project_id: ProjectId) -> None:
+    """Refuse a project that the caller may not see: they learn nothing else of it."""
+    try:
+        actor = await request.app[keys.REGISTRY].get(project_id)
+        visible = actor.state.visible_project(caller_of(request))
+    except ProjectNotFound:
+        visible = None
+    if visible is None:
+        raise ProjectNotFound(pointer="/project_id")
 
 
 async def get_task(request: web.Request) -> web.StreamResponse:

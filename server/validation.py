@@ -153,6 +153,9 @@ async def _received(request: web.Request) -> bytes:
             "The body did not arrive in time.",
             headers={"Connection": "close"},
         ) from None
+    except ConnectionError:
+        sentence = "The connection ended before the body did."
+        raise Problem(400, "client_disconnected", sentence) from None
     except web.RequestPayloadError:
         sentence = "The body is not encoded as its headers say."
         raise Problem(400, "malformed_body", sentence) from None

@@ -20,6 +20,7 @@ from actors.domain.model import Caller, UserRole
 from actors.hub import Hub
 from server import keys
 from server.frames import close_frame, text_frame
+from server.middlewares import complete
 from server.problems import Problem
 from server.sessions import Principal, Sessions
 from server.tickets import Tickets
@@ -28,6 +29,7 @@ from server.tokens import InvalidToken
 INVALID_TOKEN = 4001
 SLOW = 4008
 RESTART = 1012
+TOO_MANY = 1008
 TRY_LATER = 1013
 # A burst of a busy project may be this large before a healthy client has read it.
 SLOW_BYTES = 1024 * 1024
@@ -36,6 +38,7 @@ _AUTHENTICATION_SECONDS = 10.0
 _CLOSE_SECONDS = 2.0
 _HEARTBEAT_SECONDS = 25.0
 _MESSAGE_BYTES = 64 * 1024
+_MESSAGES_A_SECOND = 100
 _PONG = text_frame(b'{"type":"pong"}')
 
 _log = structlog.get_logger()
@@ -70,7 +73,7 @@ class Line:
 
     def close(self, code: int, reason: str) -> None:
         """Say goodbye; who does not answer soon is cut off. The first reason counts."""
-        if self._is_closing:
+        if self._is_closing or self._transport.is_closing():
             return
         self._is_closing = True
         self._transport.write(close_frame(code, reason))
@@ -85,6 +88,21 @@ class Socket:
         self.session_id: int = principal.session_id
         self.deliver = line.deliver
         self.close = line.close
+
+
+class _Allowance:
+    """How many messages a client may send: `_MESSAGES_A_SECOND`, and twice at once."""
+
+    def __init__(self) -> None:
+        self._left = 2.0 * _MESSAGES_A_SECOND
+        self._at = 0.0
+
+    def take(self, now: float) -> bool:
+        """Take one message's share; False if there is none left."""
+        gained = (now - self._at) * _MESSAGES_A_SECOND
+        self._left = min(self._left + gained, 2.0 * _MESSAGES_A_SECOND) - 1
+        self._at = now
+        return self._left >= 0
 
 
 class Sockets:
@@ -136,6 +154,14 @@ async def connect(request: web.Request) -> web.StreamResponse:
         heartbeat=_HEARTBEAT_SECONDS,
         timeout=_CLOSE_SECONDS,
     )
+    if not ws.can_prepare(request).ok:
+        raise Problem(
+            426,
+            "upgrade_required",
+            "This address speaks WebSocket only.",
+            headers={"Upgrade": "websocket", "Connection": "Upgrade"},
+        )
+    complete(ws, request[keys.REQUEST_ID])
     await ws.prepare(request)
     if request.transport is None:  # the client has gone already
         return ws
@@ -217,7 +243,11 @@ async def _serve(
     hub.attach(socket)
     _log.debug("socket.opened", user_id=user_id)
     try:
+        allowance = _Allowance()
         async for received in ws:
+            if not allowance.take(asyncio.get_running_loop().time()):
+                socket.close(TOO_MANY, "You send too many messages")
+                break
             if received.type is WSMsgType.TEXT:
                 socket.deliver(_reply(received.data))
             elif received.type is WSMsgType.BINARY:
@@ -231,7 +261,7 @@ async def _serve(
 async def _hang_up(ws: web.WebSocketResponse) -> None:
     """Read until the client has said goodbye too, or its line has been cut."""
     async for _ in ws:
-        pass
+        await asyncio.sleep(0)  # what is buffered comes without a wait in between
 
 
 def _reply(text: str) -> bytes:

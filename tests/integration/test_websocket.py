@@ -5,8 +5,10 @@ import json
 
 import aiohttp
 import pytest
+from aiohttp import WSMsgType
 
 from server import keys
+from server.websocket import _MESSAGES_A_SECOND, TOO_MANY
 from tests.running_app import Board, running, until
 
 BAD = (4001, "Invalid token")
@@ -129,7 +131,7 @@ async def test_what_is_no_handshake_is_refused(board: Board) -> None:
     unknown = await refusal(board, "?tokn=x")
     twice = await refusal(board, "?token=x&token=y")
 
-    assert plain.refusal == (400, "bad_request")
+    assert plain.refusal == (426, "upgrade_required")
     assert (unknown, twice) == (422, 422)
 
 
@@ -227,3 +229,15 @@ async def test_logging_out_closes_the_sockets_of_this_session(board: Board) -> N
     assert (await mine.closing())[0] == 4001
     await other.task()
     assert await others.types() == ["task_created"]
+
+
+async def test_a_client_that_floods_is_closed(board: Board) -> None:
+    listener = await (await board.person()).listen()
+
+    for _ in range(2 * _MESSAGES_A_SECOND + 100):
+        await listener.ws.send_str("x")
+    received = [await listener.ws.receive(timeout=5)]
+    while received[-1].type is WSMsgType.TEXT:
+        received.append(await listener.ws.receive(timeout=5))
+
+    assert received[-1].data == TOO_MANY

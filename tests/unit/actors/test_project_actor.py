@@ -183,6 +183,17 @@ async def test_what_changes_nothing_costs_no_commit(node: Node) -> None:
     assert len(node.store.appends) == 1
 
 
+async def test_a_key_is_kept_of_what_changes_nothing_too(node: Node) -> None:
+    actor = await node.actor()
+    await actor.ask(create(1))
+
+    await actor.ask(make_command(UpdateTask, title="Write it", key=make_key("k")))
+
+    (batch,) = node.store.appends[-1]
+    assert batch.entries == ()
+    assert [(r.key.key, r.version) for r in batch.receipts] == [("k", 2)]
+
+
 async def test_a_command_that_cannot_be_carried_out_fails_alone(node: Node) -> None:
     actor = await node.actor()
 
@@ -239,14 +250,6 @@ async def test_a_key_is_kept_with_the_last_event_that_answers_it(node: Node) -> 
 
     (receipt,) = node.store.appends[-1][0].receipts
     assert (receipt.key.key, receipt.version) == ("k", 4)
-
-
-async def test_a_key_of_what_changed_nothing_is_not_kept(node: Node) -> None:
-    actor = await node.actor()
-
-    await ask_all(actor, create(1), make_command(UpdateTask, key=make_key("k")))
-
-    assert node.store.appends[-1][0].receipts == ()
 
 
 async def test_messages_left_in_the_mailbox_are_answered(node: Node) -> None:

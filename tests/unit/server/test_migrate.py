@@ -1,5 +1,6 @@
 """Migrations on the real PostgreSQL: whole or not at all, once, and undone again."""
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -216,3 +217,14 @@ def test_the_command_of_yoyo_finds_our_backend(database_url: str):
     url = urlsplit(database_url)._replace(scheme="postgresql+pg8000").geturl()
     with get_backend(url) as backend:
         assert isinstance(backend, migrate.Pg8000Backend)
+
+
+def test_a_database_that_says_nothing_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(migrate, "_CONNECT_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+
+        with pytest.raises(migrate.MigrationFailed, match="does not answer"):
+            migrate.pending(f"postgresql://u@127.0.0.1:{port}/x")

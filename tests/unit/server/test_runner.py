@@ -101,3 +101,33 @@ async def test_what_is_http_is_answered(port: int):
     assert status == 200
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert json.loads(body) == {"ok": True}
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n"])
+async def test_who_sends_no_whole_request_is_hung_up_on(
+    sent: bytes, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("server.runner._FIRST_REQUEST_SECONDS", 0.05)
+    async with serving(small_app(route())) as port, asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_who_has_sent_a_request_may_stay(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("server.runner._FIRST_REQUEST_SECONDS", 0.05)
+    async with serving(small_app(route())) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        request = b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"
+        writer.write(request)
+        first = await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(0.1)  # twice the time that is allowed for the first
+        writer.write(request)
+
+        assert first.startswith(b"HTTP/1.1 404")
+        assert b"HTTP/1.1 404" in await reader.readuntil(b"HTTP/1.1 404")
+        writer.close()
+        await writer.wait_closed()

@@ -14,12 +14,14 @@ from server import keys
 from server.frames import text_frame
 from server.problems import Problem
 from server.websocket import (
+    _MESSAGES_A_SECOND,
     RESTART,
     SLOW,
     SLOW_BYTES,
     Line,
     Socket,
     Sockets,
+    _Allowance,
     connect,
     reseat,
 )
@@ -114,6 +116,7 @@ async def test_a_line_that_is_gone_is_not_written_to(
     transport.is_gone = True
 
     line.deliver(b"late")
+    line.close(RESTART, "later")
 
     assert transport.written == []
 
@@ -236,3 +239,11 @@ async def test_without_redis_a_shared_ticket_is_tried_again_later(
 
     listener = await board.connect(f"?ticket={ticket}")
     assert (await listener.closing())[0] == 1013
+
+
+def test_an_allowance_is_used_up_and_grows_again() -> None:
+    allowance = _Allowance()
+    used = [allowance.take(1000.0) for _ in range(2 * _MESSAGES_A_SECOND + 1)]
+
+    assert used == [True] * (2 * _MESSAGES_A_SECOND) + [False]
+    assert allowance.take(1001.0)
