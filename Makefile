@@ -33,8 +33,7 @@ dev: .venv/dev ## the same for development: warnings shown, logs in full
 test: .venv/dev ## run all tests: three levels, each held to its coverage, then all together
 	@rm -f .coverage .coverage.*
 	@$(call level,unit,85)
-	@$(call level,integration,75)
-	@$(call level,e2e,60)
+	@$(call at_once,integration,75,e2e,60)
 	@$(BIN)/coverage combine --quiet --keep .coverage.unit .coverage.integration .coverage.e2e
 	@echo "== all together, coverage at least 90 %"
 	@$(BIN)/coverage report --fail-under=90
@@ -47,6 +46,16 @@ COVERAGE_FILE=$(CURDIR)/.coverage.$(1).part $(BIN)/coverage run -m pytest tests/
 $(BIN)/coverage combine --quiet --data-file=.coverage.$(1) $(CURDIR)/.coverage.$(1).part.* && \
 printf '$(1) coverage in %%: ' && \
 $(BIN)/coverage report --data-file=.coverage.$(1) --fail-under=$(2) --format=total
+endef
+
+# Two levels at a time, for the two cores of a usual machine: the first one's output is
+# shown when the second has ended, and Ctrl-C ends both.
+define at_once
+( $(call level,$(1),$(2)) ) >.$(1).log 2>&1 & first=$$!; \
+trap 'kill $$first 2>/dev/null' INT TERM; \
+( $(call level,$(3),$(4)) ); second=$$?; \
+wait $$first; first=$$?; cat .$(1).log; rm -f .$(1).log; \
+test $$first -eq 0 && test $$second -eq 0
 endef
 
 lint: .venv/dev ## check style, types, imports and licences
