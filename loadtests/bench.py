@@ -37,7 +37,6 @@ class Goal:
     what: str
     value: float
     least: float
-    unit: str = ""
 
     @property
     def is_met(self) -> bool:

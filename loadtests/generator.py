@@ -16,11 +16,10 @@ _LENGTH = b"content-length:"
 
 @dataclass(slots=True)
 class Result:
-    """What was answered within `seconds`; latencies in seconds."""
+    """What was answered within `seconds`."""
 
     seconds: float
     statuses: dict[int, int] = field(default_factory=dict)
-    latencies: list[float] = field(default_factory=list)
     body: bytes = b""
 
     @property
@@ -33,18 +32,12 @@ class Result:
         """Answers that were no success."""
         return sum(n for status, n in self.statuses.items() if status >= 400)
 
-    def quantile(self, share: float) -> float:
-        """Give the latency that `share` of the answers did not exceed, in ms."""
-        ordered = sorted(self.latencies)
-        return 1000 * ordered[min(int(share * len(ordered)), len(ordered) - 1)]
-
 
 class _Connection(asyncio.Protocol):
     def __init__(self, next_request: Callable[[], bytes | None], result: Result):
         self._next_request = next_request
         self._result = result
         self._received = bytearray()
-        self._sent_at = 0.0
         self.closed = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -66,7 +59,6 @@ class _Connection(asyncio.Protocol):
         status = int(head[9:12])
         result = self._result
         result.statuses[status] = result.statuses.get(status, 0) + 1
-        result.latencies.append(time.perf_counter() - self._sent_at)
         result.body = bytes(self._received[whole - length : whole])
         self._received.clear()
         self._send()
@@ -80,7 +72,6 @@ class _Connection(asyncio.Protocol):
         if request is None:
             self._transport.close()
             return
-        self._sent_at = time.perf_counter()
         self._transport.write(request)
 
 

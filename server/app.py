@@ -166,7 +166,7 @@ async def _actors(app: web.Application) -> AsyncIterator[None]:
         batch_limit=limit,
     )
     registry = Registry(around, idle_seconds=config.actor_idle_seconds)
-    app[keys.HUB], app[keys.JOURNAL], app[keys.REGISTRY] = hub, journal, registry
+    app[keys.HUB], app[keys.REGISTRY] = hub, registry
     app[keys.IDS] = Ids(store)
     app[keys.CURSORS] = cursors = Cursors(config.jwt_secret)
     app[keys.PAGES] = pages = Pages(cursors)
@@ -231,11 +231,7 @@ async def _accounts(app: web.Application) -> AsyncIterator[None]:
         lambda ids: hub.close_sessions(ids, INVALID_TOKEN, "Session ended")
     )
     sessions.on_roles_changed(lambda roles: reseat(hub, roles))
-    app[keys.ACCOUNTS], app[keys.TOKENS], app[keys.SESSIONS] = (
-        accounts,
-        tokens,
-        sessions,
-    )
+    app[keys.ACCOUNTS], app[keys.SESSIONS] = accounts, sessions
     app[keys.USERS] = Users(app[keys.DATABASE])
     app[keys.PASSWORDS] = passwords = Passwords()
     app[keys.TICKETS] = Tickets(app[keys.REDIS])

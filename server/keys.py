@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from actors.hub import Hub
-    from actors.journal import Journal
     from actors.ports import Feed
     from actors.registry import Registry
     from server.config import Config
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from server.people import People
     from server.sessions import Principal, Sessions
     from server.tickets import Tickets
-    from server.tokens import Tokens
     from server.websocket import Sockets
     from sql.accounts import Accounts
     from sql.database import Database
@@ -39,7 +37,6 @@ CONFIG: web.AppKey["Config"] = web.AppKey("config")
 DATABASE: web.AppKey["Database"] = web.AppKey("database")
 STORE: web.AppKey["Store"] = web.AppKey("store")
 ACCOUNTS: web.AppKey["Accounts"] = web.AppKey("accounts")
-JOURNAL: web.AppKey["Journal"] = web.AppKey("journal")
 REGISTRY: web.AppKey["Registry"] = web.AppKey("registry")
 FEEDS: web.AppKey[tuple["Feed", ...]] = web.AppKey("feeds")
 HUB: web.AppKey["Hub"] = web.AppKey("hub")
@@ -51,7 +48,6 @@ PEOPLE: web.AppKey["People"] = web.AppKey("people")
 SOCKETS: web.AppKey["Sockets"] = web.AppKey("sockets")
 IDS: web.AppKey["Ids"] = web.AppKey("ids")
 SESSIONS: web.AppKey["Sessions"] = web.AppKey("sessions")
-TOKENS: web.AppKey["Tokens"] = web.AppKey("tokens")
 PASSWORDS: web.AppKey["Passwords"] = web.AppKey("passwords")
 TICKETS: web.AppKey["Tickets"] = web.AppKey("tickets")
 REDIS: web.AppKey["Redis"] = web.AppKey("redis")

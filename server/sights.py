@@ -54,7 +54,8 @@ class Sights:
         if not kinds <= _TASKS_AND_COMMENTS:
             for user_id in (*audience.members, *audience.others):
                 self._by_membership[user_id] += 1
-        if len(self._by_project) + len(self._by_party) > _COUNTED:
+        counted = len(self._by_project) + len(self._by_party)
+        if counted + len(self._by_membership) > _COUNTED:
             self._start_over()
 
     def doubt(self) -> None:

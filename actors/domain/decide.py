@@ -296,7 +296,6 @@ def _put_member(state: ProjectState, command: PutMember) -> tuple[Event, ...]:
         version=state.version + 1,
     )
     _match(command, old.version if old else 0)
-    _match(command, old.version if old else 0)
     if old is None:
         return (MemberAdded(member=member, **stamp),)
     if old.role is command.role:

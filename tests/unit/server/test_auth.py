@@ -92,8 +92,8 @@ async def app(
     app[keys.ACCOUNTS] = accounts = Accounts(database)
     app[keys.USERS] = Users(database)
     app[keys.IDS] = Ids(Store(database))
-    app[keys.TOKENS] = Tokens(access_secret=b"a" * 32, refresh_secret=b"r" * 32)
-    app[keys.SESSIONS] = Sessions(accounts, app[keys.TOKENS])
+    tokens = Tokens(access_secret=b"a" * 32, refresh_secret=b"r" * 32)
+    app[keys.SESSIONS] = Sessions(accounts, tokens)
     app[keys.PASSWORDS] = passwords = Passwords(hasher=hasher)
     app[keys.TICKETS] = Tickets(None)
     yield app
