@@ -60,3 +60,14 @@ class Route:
     def operation_id(self) -> str:
         """The handler's name, unless it serves another row as well."""
         return self.name or self.handler.__name__
+
+
+# What many rows say.
+READ = ("If-None-Match",)
+WRITE = ("If-Match", "Idempotency-Key", "Prefer")
+CREATE = ("Idempotency-Key", "Prefer")
+VISIT = (Action.VISIT,)
+OWN = (Action.USE_OWN_ACCOUNT,)
+
+UNCHANGED = Reply(description="It still has that tag.", headers=("ETag",))
+DONE = Reply(description="Done; there is nothing to say.")

@@ -1,0 +1,34 @@
+"""Live events."""
+
+from server import answers, auth, schemas, websocket
+from server.route import OWN, VISIT, Reply, Route
+
+ROWS: tuple[Route, ...] = (
+    Route(
+        method="POST",
+        path="/ws/tickets",
+        handler=auth.create_ticket,
+        actions=OWN,
+        summary="Get a ticket that opens one WebSocket",
+        tag="live",
+        replies={
+            201: Reply(
+                description="The ticket.",
+                schema=answers.Ticket,
+                headers=("Cache-Control",),
+            )
+        },
+    ),
+    Route(
+        method="GET",
+        path="/ws",
+        handler=websocket.connect,
+        actions=VISIT,
+        summary="Open a WebSocket for the events that you may see",
+        tag="live",
+        query=schemas.WebSocketQuery,
+        replies={101: Reply(description="It is a WebSocket from here on.")},
+        problems=(400, 403, 503),
+        upgrades=True,
+    ),
+)

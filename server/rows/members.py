@@ -1,0 +1,47 @@
+"""Members of projects."""
+
+from actors.domain.permissions import Action
+from server import answers, projects, schemas
+from server.route import DONE, WRITE, Reply, Route
+
+ROWS: tuple[Route, ...] = (
+    Route(
+        method="GET",
+        path="/projects/{project_id}/members",
+        handler=projects.list_members,
+        actions=(Action.SEE_PROJECT,),
+        summary="List the members of a project",
+        tag="projects",
+        replies={
+            200: Reply(description="All of them.", schema=answers.MemberList),
+        },
+    ),
+    Route(
+        method="PUT",
+        path="/projects/{project_id}/members/{user_id}",
+        handler=projects.put_member,
+        actions=(Action.MANAGE_MEMBERS,),
+        summary="Add a member, or change the role of one",
+        tag="projects",
+        body=schemas.MemberPut,
+        example={"role": "maintainer"},
+        request_headers=WRITE,
+        replies={
+            200: Reply(
+                description="The member.", schema=answers.Member, headers=("ETag",)
+            )
+        },
+        problems=(403, 409),
+    ),
+    Route(
+        method="DELETE",
+        path="/projects/{project_id}/members/{user_id}",
+        handler=projects.remove_member,
+        actions=(Action.MANAGE_MEMBERS, Action.LEAVE_PROJECT),
+        summary="Remove a member, or leave",
+        tag="projects",
+        request_headers=("If-Match",),
+        replies={204: DONE},
+        problems=(403, 409),
+    ),
+)

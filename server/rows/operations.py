@@ -1,0 +1,101 @@
+"""For those who run the server."""
+
+from server import answers, docs, health, metrics, schemas
+from server.route import READ, UNCHANGED, VISIT, Reply, Route
+
+_HEALTH = Reply(description="It can serve.", schema=answers.Health)
+_SICK = Reply(
+    description="It cannot serve.", schema=answers.Health, headers=("Retry-After",)
+)
+
+ROWS: tuple[Route, ...] = (
+    Route(
+        method="GET",
+        path="/health",
+        handler=health.get_health,
+        actions=VISIT,
+        summary="Tell how the server and what it needs are",
+        tag="operations",
+        query=schemas.AnyQuery,
+        replies={200: _HEALTH, 503: _SICK},
+    ),
+    Route(
+        method="GET",
+        path="/health/live",
+        handler=health.get_liveness,
+        actions=VISIT,
+        summary="Tell whether the process is alive",
+        tag="operations",
+        query=schemas.AnyQuery,
+        replies={200: Reply(description="It is.", schema=answers.Liveness)},
+    ),
+    Route(
+        method="GET",
+        path="/health/ready",
+        handler=health.get_readiness,
+        actions=VISIT,
+        summary="Tell whether requests should be sent here",
+        tag="operations",
+        query=schemas.AnyQuery,
+        replies={200: _HEALTH, 503: _SICK},
+    ),
+    Route(
+        method="GET",
+        path="/metrics",
+        handler=metrics.get_metrics,
+        actions=VISIT,
+        summary="Show the numbers, to who has the monitoring token if there is one",
+        tag="operations",
+        query=schemas.AnyQuery,
+        replies={200: Reply(description="The numbers.", media_type="text/plain")},
+        problems=(401,),
+    ),
+    Route(
+        method="GET",
+        path="/openapi.json",
+        handler=docs.get_document,
+        actions=VISIT,
+        summary="Show this document",
+        tag="operations",
+        query=schemas.AnyQuery,
+        request_headers=READ,
+        replies={
+            200: Reply(
+                description="OpenAPI 3.1.", schema=answers.Document, headers=("ETag",)
+            ),
+            304: UNCHANGED,
+        },
+    ),
+    Route(
+        method="GET",
+        path="/docs",
+        handler=docs.get_page,
+        actions=VISIT,
+        summary="Show this document as a page",
+        tag="operations",
+        query=schemas.AnyQuery,
+        request_headers=READ,
+        replies={
+            200: Reply(
+                description="A page.", media_type="text/html", headers=("ETag",)
+            ),
+            304: UNCHANGED,
+        },
+    ),
+    Route(
+        method="GET",
+        path="/docs/{name}",
+        path_choices=tuple(docs.ASSETS),
+        handler=docs.get_asset,
+        actions=VISIT,
+        summary="Give a file that the page needs",
+        tag="operations",
+        query=schemas.AnyQuery,
+        request_headers=READ,
+        replies={
+            200: Reply(description="The file.", media_type="*/*", headers=("ETag",)),
+            304: UNCHANGED,
+        },
+        problems=(404,),
+    ),
+)
