@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from server import credentials
 from server.credentials import CredentialError
-from server.environment import read
+from server.environment import ANY_ORIGIN, read
 from server.environment import setting as _env
 
 _DATA_DIR = Path(".boardcast")
@@ -99,7 +99,8 @@ class Config:
         default=(),
         metadata=_env(
             "BOARDCAST_CORS_ORIGINS",
-            "origins of web pages that may open a WebSocket, separated by commas",
+            "origins of web pages that may use the server, separated by commas; "
+            "`*` is all of them, but not in production",
         ),
     )
     access_token_seconds: int = field(
@@ -248,6 +249,10 @@ class Config:
             settings["log_format"] = "console" if sys.stderr.isatty() else "json"
         if settings.get("workers", 1) != 1:
             problems.append("several workers come with a later release: workers is 1")
+        if settings.get("environment") == "production" and (
+            ANY_ORIGIN in settings.get("cors_origins", ())
+        ):
+            problems.append("BOARDCAST_CORS_ORIGINS: name the origins in production")
         secrets, more = _secrets(environ, settings)
         problems += more
         if problems:

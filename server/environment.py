@@ -11,7 +11,10 @@ from marshmallow import ValidationError, validate
 
 from server.credentials import NAMES
 
-_ORIGIN = re.compile(r"https?://[^/\s]+")
+_ORIGIN = re.compile(r"https?://[^/?#@\s]+")
+_USUAL_PORTS = {"http": ":80", "https": ":443"}
+
+ANY_ORIGIN = "*"
 
 Check = Callable[[Any], Any]
 
@@ -77,7 +80,7 @@ def _read(reader: _Reader, item: "Field[Any]") -> Any:
             return reader.float(name, default=None, validate=check)
         case tuple():
             found = reader.list(name, default=None, validate=_check_origins)
-            return None if found is None else tuple(text.strip() for text in found)
+            return None if found is None else tuple(map(_origin, found))
         case Path():
             return reader.path(name, default=None)
         case _:
@@ -85,6 +88,12 @@ def _read(reader: _Reader, item: "Field[Any]") -> Any:
 
 
 def _check_origins(texts: Iterable[str]) -> None:
-    for text in texts:
-        if not _ORIGIN.fullmatch(text.strip()):
-            raise ValidationError(f"{text.strip()!r} is not like https://example.org")
+    for text in map(_origin, texts):
+        if text != ANY_ORIGIN and not _ORIGIN.fullmatch(text):
+            raise ValidationError(f"{text!r} is not like https://example.org")
+
+
+def _origin(text: str) -> str:
+    """Spell it as browsers do: in lower case, without the port that goes without."""
+    plain = text.strip().lower()
+    return plain.removesuffix(_USUAL_PORTS.get(plain.partition(":")[0], ""))

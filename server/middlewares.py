@@ -27,6 +27,7 @@ from server.headers import API, CSP, NOSNIFF, SECURITY
 from server.headers import REQUEST_ID as REQUEST_ID_HEADER
 from server.keys import (
     BODY,
+    CORS,
     PATH_IDS,
     PRINCIPAL,
     QUERY,
@@ -176,6 +177,8 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except web.HTTPException as error:
+        if request.method == hdrs.METH_OPTIONS:
+            return await _options(request, error)
         return _framework_answer(request, error)
     except Exception as error:
         problem = _problem(error)
@@ -196,22 +199,32 @@ def _problem(error: Exception) -> Problem | None:
 
 
 def _framework_answer(request: web.Request, error: web.HTTPException) -> web.Response:
-    """Give aiohttp's refusals our form, and OPTIONS an answer; let redirects pass."""
+    """Give aiohttp's refusals our form; let redirects pass."""
     if isinstance(error, web.HTTPMethodNotAllowed):
-        allowed = sorted({*error.allowed_methods, hdrs.METH_OPTIONS})
-        error.headers[hdrs.ALLOW] = ", ".join(allowed)
-        if request.method == hdrs.METH_OPTIONS:
-            return _options(error.headers[hdrs.ALLOW])
+        error.headers[hdrs.ALLOW] = _allowed(error)
     if error.status >= web.HTTPBadRequest.status_code:
         return problem_response(request, from_http(error))
     return web.Response(status=error.status, headers=error.headers, body=error.body)
 
 
-def _options(allowed: str) -> web.Response:
-    headers: dict[str, str] = {hdrs.ALLOW: allowed}
-    if hdrs.METH_PATCH in allowed:
+async def _options(request: web.Request, error: web.HTTPException) -> web.Response:
+    """Answer OPTIONS, which has no routes: a preflight, or what is allowed."""
+    cors = request.app.get(CORS)
+    if cors is not None and cors.is_preflight_request(request):
+        try:
+            return await cors.preflight(request)
+        except Problem as problem:
+            return problem_response(request, problem)
+    if not isinstance(error, web.HTTPMethodNotAllowed):
+        return _framework_answer(request, error)
+    headers: dict[str, str] = {hdrs.ALLOW: _allowed(error)}
+    if hdrs.METH_PATCH in error.allowed_methods:
         headers["Accept-Patch"] = ACCEPT_PATCH
     return web.Response(status=204, headers=headers)
+
+
+def _allowed(error: web.HTTPMethodNotAllowed) -> str:
+    return ", ".join(sorted({*error.allowed_methods, hdrs.METH_OPTIONS}))
 
 
 def _gate(endpoints: Endpoints) -> Middleware:

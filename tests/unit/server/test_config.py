@@ -132,6 +132,36 @@ def test_all_problems_are_told_at_once():
     ]
 
 
+def test_origins_are_spelt_as_browsers_do():
+    given = " https://Board.Example:443,http://localhost:80 ,http://a.example:8080"
+
+    config = Config.load({**KEYS, "BOARDCAST_CORS_ORIGINS": given})
+
+    assert config.cors_origins == (
+        "https://board.example",
+        "http://localhost",
+        "http://a.example:8080",
+    )
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["https://a.example/", "https://a.example/x", "a.example", "null", "https://"],
+)
+def test_what_no_browser_calls_an_origin_is_refused(given: str):
+    (problem,) = problems({**KEYS, "BOARDCAST_CORS_ORIGINS": given})
+
+    assert "BOARDCAST_CORS_ORIGINS" in problem
+
+
+def test_every_origin_may_be_let_in_but_not_in_production():
+    everyone = {"BOARDCAST_CORS_ORIGINS": "*"}
+
+    assert Config.load({**KEYS, **everyone}).cors_origins == ("*",)
+    (problem,) = problems({**PRODUCTION, **everyone})
+    assert problem.startswith("BOARDCAST_CORS_ORIGINS: name the origins")
+
+
 def test_several_workers_are_refused_not_pretended():
     assert "workers" in problems(KEYS, workers=4)[0]
 
