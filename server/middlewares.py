@@ -12,7 +12,7 @@ authentication
 import itertools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -23,6 +23,7 @@ from multidict import istr
 
 from actors.domain.errors import DomainError
 from server import logs
+from server.cors import METHODS
 from server.headers import API, CSP, NOSNIFF, SECURITY
 from server.headers import REQUEST_ID as REQUEST_ID_HEADER
 from server.keys import (
@@ -201,7 +202,7 @@ def _problem(error: Exception) -> Problem | None:
 def _framework_answer(request: web.Request, error: web.HTTPException) -> web.Response:
     """Give aiohttp's refusals our form; let redirects pass."""
     if isinstance(error, web.HTTPMethodNotAllowed):
-        error.headers[hdrs.ALLOW] = _allowed(error)
+        error.headers[hdrs.ALLOW] = _allowed(error.allowed_methods)
     if error.status >= web.HTTPBadRequest.status_code:
         return problem_response(request, from_http(error))
     return web.Response(status=error.status, headers=error.headers, body=error.body)
@@ -215,16 +216,21 @@ async def _options(request: web.Request, error: web.HTTPException) -> web.Respon
             return await cors.preflight(request)
         except Problem as problem:
             return problem_response(request, problem)
-    if not isinstance(error, web.HTTPMethodNotAllowed):
+    methods: Collection[str]
+    if request.raw_path == "*":  # the server as a whole: RFC 9110, 9.3.7
+        methods = METHODS
+    elif isinstance(error, web.HTTPMethodNotAllowed):
+        methods = error.allowed_methods
+    else:
         return _framework_answer(request, error)
-    headers: dict[str, str] = {hdrs.ALLOW: _allowed(error)}
-    if hdrs.METH_PATCH in error.allowed_methods:
+    headers: dict[str, str] = {hdrs.ALLOW: _allowed(methods)}
+    if hdrs.METH_PATCH in methods:
         headers["Accept-Patch"] = ACCEPT_PATCH
     return web.Response(status=204, headers=headers)
 
 
-def _allowed(error: web.HTTPMethodNotAllowed) -> str:
-    return ", ".join(sorted({*error.allowed_methods, hdrs.METH_OPTIONS}))
+def _allowed(methods: Collection[str]) -> str:
+    return ", ".join(sorted({*methods, hdrs.METH_OPTIONS}))
 
 
 def _gate(endpoints: Endpoints) -> Middleware:

@@ -24,7 +24,10 @@ Tasks and projects over REST, with live events over a WebSocket.
 
 Errors are RFC 9457 problem documents; program against their `code`. Timestamps are
 RFC 3339 in UTC. Every answer has an `X-Request-ID`: yours, if you sent a safe one.
-Unknown fields and unknown query parameters are refused, never ignored."""
+Unknown fields and unknown query parameters are refused, never ignored.
+
+Any address may also answer 405 (with `Allow`), 414 (an address over 8000 bytes), 417,
+431 (a header over 8 KiB, or more than 128) or 400 for what is no HTTP."""
 
 _TAGS: Mapping[str, str] = {
     "auth": "Accounts, log-ins and tokens",
@@ -47,6 +50,7 @@ _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "WWW-Authenticate": ("How to prove who you are.", _TEXT),
     "Preference-Applied": ("`return=minimal` if that was asked for.", _TEXT),
     "Idempotency-Replayed": ("`true` if this is the first answer again.", _TEXT),
+    "Vary": ("Which headers of the request the answer depends on.", _TEXT),
     "Cache-Control": ("Who may keep this answer.", _TEXT),
 }
 _REQUEST_HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
@@ -126,7 +130,7 @@ class _Writer:
         for name, (text, shape) in _HEADERS.items():
             components.header(name, {"description": text, "schema": shape})
         for status, text in _PROBLEMS.items():
-            names = _PROBLEM_HEADERS.get(status, ())
+            names = ("Cache-Control", *_PROBLEM_HEADERS.get(status, ()))
             reply = Reply(
                 description=text,
                 schema=answers.Problem,

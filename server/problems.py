@@ -36,6 +36,8 @@ _FRAMEWORK: Mapping[int, tuple[str, str]] = {
     426: ("upgrade_required", "This address speaks WebSocket only."),
     431: ("headers_too_large", "The headers are larger than the server takes."),
 }
+# It tells of one request, and perhaps of an account: no cache has a use for it.
+_HEADERS = {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"}
 _KEPT_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate", "Upgrade")
 
 
@@ -160,7 +162,7 @@ def problem_response(request: web.BaseRequest, problem: Problem) -> web.Response
     return web.Response(
         status=problem.status,
         body=msgspec.json.encode(document),
-        headers={**problem.headers, "Content-Type": MEDIA_TYPE},
+        headers={**_HEADERS, **problem.headers},
     )
 
 

@@ -56,7 +56,7 @@ async def tab() -> AsyncIterator[Tab]:
         own = playwright.chromium.executable_path
         program = _found([*map(shutil.which, _NAMES), own])
         browser = await playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox"]
+            executable_path=program, args=["--no-sandbox", "--disable-gpu"]
         )
         try:
             yield Tab(await browser.new_page(viewport={"width": 1280, "height": 1000}))
