@@ -12,10 +12,19 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import EXCLUDE, Schema
 
+from actors.domain.errors import ProjectArchived, StoreUnavailable, VersionMismatch
 from server import __version__, answers
 from server.docs import Asset
 from server.fields import LARGEST_ID, Choices
-from server.problems import MEDIA_TYPE
+from server.problems import (
+    MEDIA_TYPE,
+    FieldError,
+    Problem,
+    from_domain,
+    from_status,
+    internal_error,
+    invalid,
+)
 from server.route import JSON, Reply, Route
 from server.validation import MERGE_PATCH
 
@@ -78,6 +87,17 @@ _PROBLEMS: Mapping[int, str] = {
     500: "Something went wrong on our side.",
     503: "Not right now; try again.",
 }
+# Of those that aiohttp itself never gives: one of each, as it really is.
+_EXAMPLES: Mapping[int, Problem] = {
+    problem.status: problem
+    for problem in (
+        from_domain(ProjectArchived()),
+        from_domain(VersionMismatch(8)),
+        from_domain(StoreUnavailable()),
+        invalid([FieldError("/title", "Longer than maximum length 200.")]),
+        internal_error(),
+    )
+}
 _PROBLEM_HEADERS: Mapping[int, tuple[str, ...]] = {
     401: ("WWW-Authenticate",),
     410: ("Link",),
@@ -137,7 +157,9 @@ class _Writer:
                 media_type=MEDIA_TYPE,
                 headers=names,
             )
-            components.response(f"Problem{status}", self._reply(reply))
+            described = self._reply(reply)
+            described["content"][MEDIA_TYPE]["example"] = _example(status)
+            components.response(f"Problem{status}", described)
 
     def _operation(self, route: Route) -> dict[str, Any]:
         operation: dict[str, Any] = {
@@ -238,6 +260,11 @@ def _refusals(route: Route) -> set[int]:
     if "Idempotency-Key" in route.request_headers:
         statuses |= {400, 409, 422}
     return statuses
+
+
+def _example(status: int) -> dict[str, object]:
+    problem = _EXAMPLES.get(status) or from_status(status)
+    return problem.document("/tasks/7", "5f0c3a9b7d21e486-1a")
 
 
 def _problem(status: int) -> str:

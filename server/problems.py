@@ -84,6 +84,22 @@ class Problem(Exception):
         """The kind of problem, in words that do not vary."""
         return self.code.replace("_", " ").capitalize()
 
+    def document(self, instance: str, request_id: str) -> dict[str, object]:
+        """Give the fields of RFC 9457, and ours."""
+        document: dict[str, object] = {
+            "type": f"/problems/{self.code}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "instance": instance,
+            "code": self.code,
+            "request_id": request_id,
+            **self.members,
+        }
+        if self.errors:
+            document["errors"] = [asdict(error) for error in self.errors]
+        return document
+
 
 def unauthenticated() -> Problem:
     """No credentials were sent where some are needed."""
@@ -147,18 +163,7 @@ def from_status(status: int, headers: Mapping[str, str] | None = None) -> Proble
 
 def problem_response(request: web.BaseRequest, problem: Problem) -> web.Response:
     """Make the document; nothing of a server error's cause is in it."""
-    document = {
-        "type": f"/problems/{problem.code}",
-        "title": problem.title,
-        "status": problem.status,
-        "detail": problem.detail,
-        "instance": request.path,
-        "code": problem.code,
-        "request_id": request.get(REQUEST_ID, ""),
-        **problem.members,
-    }
-    if problem.errors:
-        document["errors"] = [asdict(error) for error in problem.errors]
+    document = problem.document(request.path, request.get(REQUEST_ID, ""))
     return web.Response(
         status=problem.status,
         body=msgspec.json.encode(document),

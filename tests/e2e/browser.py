@@ -15,7 +15,7 @@ _MISSING = (
     "there is no Chromium: install one (Debian: apt install chromium), "
     "or run .venv/bin/playwright install chromium"
 )
-_PATIENCE_MS = 15_000
+_PATIENCE_MS = 30_000  # a busy machine draws the page slowly
 
 
 class Tab:

@@ -16,7 +16,7 @@ from server.demo import PASSWORD, PEOPLE
 from tests.e2e.browser import Tab, tab
 from tests.e2e.servers import Served, scratch_server
 
-pytestmark = pytest.mark.timeout(60)  # a server and a browser are started
+pytestmark = pytest.mark.timeout(120)  # a server and a browser are started
 
 LOGIN = {"username": PEOPLE[0].username, "password": PASSWORD}
 
