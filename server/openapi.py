@@ -87,13 +87,14 @@ _PROBLEMS: Mapping[int, str] = {
     500: "Something went wrong on our side.",
     503: "Not right now; try again.",
 }
-# Of those that aiohttp itself never gives: one of each, as it really is.
+# One of each that is not aiohttp's own.
 _EXAMPLES: Mapping[int, Problem] = {
     problem.status: problem
     for problem in (
         from_domain(ProjectArchived()),
         from_domain(VersionMismatch(8)),
         from_domain(StoreUnavailable()),
+        Problem(410, "events_gone", "These events are no longer kept."),
         invalid([FieldError("/title", "Longer than maximum length 200.")]),
         internal_error(),
     )
