@@ -16,7 +16,9 @@ from server.demo import PASSWORD, PEOPLE
 from tests.e2e.browser import Tab, tab
 from tests.e2e.servers import Served, scratch_server
 
-pytestmark = pytest.mark.timeout(180)  # a server and a browser, on a machine that may be busy
+pytestmark = pytest.mark.timeout(
+    180
+)  # a server and a browser, perhaps on a busy machine
 
 LOGIN = {"username": PEOPLE[0].username, "password": PASSWORD}
 
