@@ -15,6 +15,7 @@ from actors.domain.model import (
 )
 from server.fields import Choice, Integer, Timestamp, identifier
 
+_ADDRESS = {"format": "uri-reference"}
 _PLAIN = {"type": ["string", "integer", "boolean"]}  # null comes with allow_none
 
 
@@ -228,7 +229,7 @@ class FieldError(Answer):
 class Problem(Answer):
     """Why there is no other answer, by RFC 9457."""
 
-    type = fields.String(required=True, metadata={"format": "uri-reference"})
+    type = fields.String(required=True, metadata=_ADDRESS)
     title = fields.String(required=True)
     status = Integer(required=True, validate=validate.Range(400, 599))
     detail = fields.String(required=True)
@@ -259,6 +260,17 @@ class Health(Answer):
     database_latency_ms = fields.Float(required=True, allow_none=True)
     redis_latency_ms = fields.Float(required=True, allow_none=True)
     version = fields.String(required=True)
+
+
+class Index(Answer):
+    """Where things are."""
+
+    name = fields.String(required=True, validate=validate.Equal("Boardcast"))
+    version = fields.String(required=True)
+    documentation = fields.String(required=True, metadata=_ADDRESS)
+    openapi = fields.String(required=True, metadata=_ADDRESS)
+    health = fields.String(required=True, metadata=_ADDRESS)
+    websocket = fields.String(required=True, metadata=_ADDRESS)
 
 
 class Liveness(Answer):

@@ -19,7 +19,7 @@ from actors.journal import Journal
 from actors.ports import Audience
 from actors.project import Surroundings
 from actors.registry import Registry
-from server import keys, requests
+from server import cors, keys, requests
 from server.config import Config
 from server.cursors import Cursors
 from server.demo import Demo
@@ -77,6 +77,7 @@ def create_app(config: Config, *, urls: Urls) -> web.Application:
     app[keys.SOCKETS] = Sockets()
     requests.prepare(app)
     register(app)
+    cors.install(app, config.cors_origins)
     app.cleanup_ctx.append(_logs(access_log))
     app.cleanup_ctx.append(_stores(urls))
     app.cleanup_ctx.append(_actors)

@@ -207,5 +207,5 @@ def _invalid_credentials() -> Problem:
         401,
         "invalid_credentials",
         "There is no active account with this name and password.",
-        headers={**_NO_STORE, "WWW-Authenticate": 'Bearer realm="boardcast"'},
+        headers={"WWW-Authenticate": 'Bearer realm="boardcast"'},
     )

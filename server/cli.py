@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import structlog
 import uvloop
 
 from actors.domain.errors import DomainError
@@ -22,6 +23,8 @@ from server.openapi import document
 from server.processes import StartFailed
 from server.routes import ROUTES
 from server.serving import serve
+
+_log = structlog.get_logger(__name__)
 
 _INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
 _MISTAKES = (DataDirError, DomainError, Mistake, MigrationFailed, StartFailed)
@@ -156,7 +159,7 @@ def _create_admin(options: argparse.Namespace) -> int:
 
 
 def _check_config(options: argparse.Namespace) -> int:
-    config = _load(options)
+    config = _load(options, may_create=False)
     for item in fields(Config):
         value = getattr(config, item.name)
         shown = value if item.repr else ("(set)" if value else "(not set)")
@@ -178,6 +181,8 @@ def _plain(value: object) -> str:
 def _load(options: argparse.Namespace, **overrides: Any) -> Config:
     config = Config.load(os.environ, data_dir=options.data_dir, **overrides)
     logs.configure(config)
+    for problem in Config.mistyped(os.environ):
+        _log.warning("config.mistyped", problem=problem)
     logging.getLogger("yoyo").setLevel(logging.WARNING)  # a line for each statement
     return config
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from server import credentials
 from server.credentials import CredentialError
-from server.environment import read
+from server.environment import ANY_ORIGIN, read, unknown
 from server.environment import setting as _env
 
 _DATA_DIR = Path(".boardcast")
@@ -99,7 +99,8 @@ class Config:
         default=(),
         metadata=_env(
             "BOARDCAST_CORS_ORIGINS",
-            "origins of web pages that may open a WebSocket, separated by commas",
+            "origins of web pages that may use the server, separated by commas; "
+            "`*` is all of them, but not in production",
         ),
     )
     access_token_seconds: int = field(
@@ -235,11 +236,14 @@ class Config:
         return self.environment == "production"
 
     @classmethod
-    def load(cls, environ: Mapping[str, str], **overrides: Any) -> Self:
+    def load(
+        cls, environ: Mapping[str, str], *, may_create: bool = True, **overrides: Any
+    ) -> Self:
         """Read the environment; an override that is None does not count.
 
-        In development missing keys are made and kept in the data directory. May wait
-        for Vault. Raises ConfigError with all problems.
+        In development missing keys are made and kept in the data directory, unless
+        nothing may be created: then they are empty. May wait for Vault. Raises
+        ConfigError with all problems.
         """
         given = {name: value for name, value in overrides.items() if value is not None}
         own = [item for item in fields(cls) if not item.metadata["secret"]]
@@ -248,15 +252,26 @@ class Config:
             settings["log_format"] = "console" if sys.stderr.isatty() else "json"
         if settings.get("workers", 1) != 1:
             problems.append("several workers come with a later release: workers is 1")
-        secrets, more = _secrets(environ, settings)
+        if settings.get("environment") == "production":
+            problems += cls.mistyped(environ)
+            if ANY_ORIGIN in settings.get("cors_origins", ()):
+                problems.append(
+                    "BOARDCAST_CORS_ORIGINS: name the origins in production"
+                )
+        secrets, more = _secrets(environ, settings, may_create=may_create)
         problems += more
         if problems:
             raise ConfigError(problems)
         return cls(**settings, **secrets)
 
+    @classmethod
+    def mistyped(cls, environ: Mapping[str, str]) -> list[str]:
+        """Say of each variable that only looks like a setting what may be meant."""
+        return unknown(environ, [item.metadata["env"] for item in fields(cls)])
+
 
 def _secrets(
-    environ: Mapping[str, str], settings: Mapping[str, Any]
+    environ: Mapping[str, str], settings: Mapping[str, Any], *, may_create: bool
 ) -> tuple[dict[str, Any], list[str]]:
     values, problems = credentials.from_environment(environ)
     try:
@@ -265,7 +280,8 @@ def _secrets(
             problems += credentials.unfit_for_production(values, problems)
         elif not values.keys() >= set(credentials.GENERATED):
             data_dir = settings.get("data_dir", _DATA_DIR)
-            values = {**credentials.for_development(data_dir), **values}
+            kept = credentials.for_development(data_dir, may_create=may_create)
+            values = {**kept, **values}
     except CredentialError as error:
         problems.append(str(error))
     problems += credentials.wrong_urls(values)

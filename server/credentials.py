@@ -77,14 +77,20 @@ def from_vault(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: str(found[name]).strip() for name in NAMES if found.get(name)}
 
 
-def for_development(data_dir: Path) -> dict[str, str]:
+def for_development(data_dir: Path, *, may_create: bool = True) -> dict[str, str]:
     """Make the keys once and keep them in the data directory, for our eyes only.
 
-    Raises CredentialError.
+    If nothing may be created, only those that are kept are there. Raises
+    CredentialError.
     """
+    file = data_dir / "secrets.json"
+    if not may_create and not os.path.lexists(data_dir):
+        return {}
     try:
-        file = prepare(data_dir) / "secrets.json"
+        file = prepare(data_dir) / file.name
         if not file.exists():
+            if not may_create:
+                return {}
             _write_once(file, {name: secrets.token_hex(32) for name in GENERATED})
         kept = json.loads(file.read_text())
         return {name: kept[name] for name in GENERATED}

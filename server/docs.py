@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import msgspec
 from aiohttp import hdrs, web
 
+from server import __version__
 from server.keys import DOCUMENT
 from server.problems import not_found
 
@@ -28,6 +30,16 @@ ASSETS: Mapping[str, str] = {
     "swagger-ui.css": "text/css; charset=utf-8",
     "favicon.png": "image/png",
 }
+_INDEX = msgspec.json.encode(
+    {
+        "name": "Boardcast",
+        "version": __version__,
+        "documentation": "/docs",
+        "openapi": "/openapi.json",
+        "health": "/health",
+        "websocket": "/ws",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,16 @@ class Asset:
     def etag(self) -> str:
         """A tag that changes with the bytes, not with the start of the server."""
         return hashlib.sha256(self.body).hexdigest()[:24]
+
+
+async def get_index(request: web.Request) -> web.Response:
+    """Answer `GET /`: where things are for a program, the page for a person."""
+    headers = {"Vary": "Accept"}
+    if "text/html" in request.headers.get(hdrs.ACCEPT, ""):
+        headers["Location"] = "/docs"
+        return web.Response(status=303, headers=headers)
+    headers["Content-Type"] = "application/json"
+    return web.Response(body=_INDEX, headers=headers)
 
 
 async def get_document(request: web.Request) -> web.Response:

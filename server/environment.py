@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,12 @@ from marshmallow import ValidationError, validate
 
 from server.credentials import NAMES
 
-_ORIGIN = re.compile(r"https?://[^/\s]+")
+_ORIGIN = re.compile(r"https?://[^/?#@\s]+")
+_USUAL_PORTS = {"http": ":80", "https": ":443"}
+
+_PREFIX = "BOARDCAST_"
+_SERVICE_LINK = re.compile(_PREFIX + r"(SERVICE_(HOST|PORT)|PORT_\d+_)")
+ANY_ORIGIN = "*"
 
 Check = Callable[[Any], Any]
 
@@ -54,6 +60,28 @@ def _told(messages: Mapping[str, list[str]] | list[str]) -> list[str]:
     return [f"{name}: {' '.join(texts)}" for name, texts in messages.items()]
 
 
+def unknown(environ: Mapping[str, str], names: Iterable[str]) -> list[str]:
+    """Say of each variable with our prefix that has none of the names what is like it.
+
+    Kubernetes gives such variables to everybody beside a service named boardcast.
+    """
+    names = sorted(name for name in names if name.startswith(_PREFIX))
+    return [
+        f"{name} is no setting{_suggestion(name, names)}"
+        for name in sorted(set(environ).difference(names))
+        if name.startswith(_PREFIX) and not _SERVICE_LINK.match(name)
+    ]
+
+
+def _suggestion(name: str, names: list[str]) -> str:
+    """Name the setting that is nearest, apart from what all of them begin with."""
+    word = name.removeprefix(_PREFIX)
+    words = [other.removeprefix(_PREFIX) for other in names]
+    longer = [other for other in words if other.startswith(word)]
+    alike = longer or get_close_matches(word, words, n=1)
+    return f"; did you mean {_PREFIX}{alike[0]}?" if alike else ""
+
+
 class _Reader(Env):
     """An environs reader of a given mapping; all errors are told at once by seal()."""
 
@@ -77,7 +105,7 @@ def _read(reader: _Reader, item: "Field[Any]") -> Any:
             return reader.float(name, default=None, validate=check)
         case tuple():
             found = reader.list(name, default=None, validate=_check_origins)
-            return None if found is None else tuple(text.strip() for text in found)
+            return None if found is None else tuple(map(_origin, found))
         case Path():
             return reader.path(name, default=None)
         case _:
@@ -85,6 +113,12 @@ def _read(reader: _Reader, item: "Field[Any]") -> Any:
 
 
 def _check_origins(texts: Iterable[str]) -> None:
-    for text in texts:
-        if not _ORIGIN.fullmatch(text.strip()):
-            raise ValidationError(f"{text.strip()!r} is not like https://example.org")
+    for text in map(_origin, texts):
+        if text != ANY_ORIGIN and not _ORIGIN.fullmatch(text):
+            raise ValidationError(f"{text!r} is not like https://example.org")
+
+
+def _origin(text: str) -> str:
+    """Spell it as browsers do: in lower case, without the port that goes without."""
+    plain = text.strip().lower()
+    return plain.removesuffix(_USUAL_PORTS.get(plain.partition(":")[0], ""))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 import msgspec
+import structlog
 from aiohttp import web
 from redis.exceptions import RedisError
 
@@ -17,6 +18,9 @@ _DATABASE_SECONDS = 1.0
 _REDIS_SECONDS = 0.25
 _AWAY = (DomainError, RedisError, OSError, TimeoutError)
 _NO_STORE = {"Cache-Control": "no-store", "Content-Type": "application/json"}
+
+
+_log = structlog.get_logger(__name__)
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -97,6 +101,16 @@ async def _ask(
     except _AWAY:
         return None
     return _Answer(value, round((perf_counter() - started) * 1000, 2))
+
+
+async def look_for_redis(ask: Callable[[], Awaitable[object]]) -> None:
+    """Say at the start that REDIS_URL may be wrong; the server works without."""
+    try:
+        async with asyncio.timeout(_REDIS_SECONDS):
+            await ask()
+    except _AWAY as error:
+        reason = str(error) or "no answer"
+        _log.warning("redis.unavailable", reason=reason, see="REDIS_URL")
 
 
 async def get_health(request: web.Request) -> web.Response:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from actors.ports import Feed
     from actors.registry import Registry
     from server.config import Config
+    from server.cors import Cors
     from server.cursors import Cursors
     from server.docs import Asset
     from server.health import Health
@@ -53,6 +54,8 @@ TICKETS: web.AppKey["Tickets"] = web.AppKey("tickets")
 REDIS: web.AppKey["Redis"] = web.AppKey("redis")
 METRICS: web.AppKey["Metrics"] = web.AppKey("metrics")
 HEALTH: web.AppKey["Health"] = web.AppKey("health")
+# Absent where no page of another origin is let in.
+CORS: web.AppKey["Cors"] = web.AppKey("cors")
 # The OpenAPI document, ready to be sent.
 DOCUMENT: web.AppKey["Asset"] = web.AppKey("document")
 # What the middlewares know of each registered route; filled by routes.register().

@@ -12,7 +12,7 @@ authentication
 import itertools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -23,10 +23,12 @@ from multidict import istr
 
 from actors.domain.errors import DomainError
 from server import logs
+from server.cors import METHODS
 from server.headers import API, CSP, NOSNIFF, SECURITY
 from server.headers import REQUEST_ID as REQUEST_ID_HEADER
 from server.keys import (
     BODY,
+    CORS,
     PATH_IDS,
     PRINCIPAL,
     QUERY,
@@ -176,6 +178,8 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except web.HTTPException as error:
+        if request.method == hdrs.METH_OPTIONS:
+            return await _options(request, error)
         return _framework_answer(request, error)
     except Exception as error:
         problem = _problem(error)
@@ -196,22 +200,37 @@ def _problem(error: Exception) -> Problem | None:
 
 
 def _framework_answer(request: web.Request, error: web.HTTPException) -> web.Response:
-    """Give aiohttp's refusals our form, and OPTIONS an answer; let redirects pass."""
+    """Give aiohttp's refusals our form; let redirects pass."""
     if isinstance(error, web.HTTPMethodNotAllowed):
-        allowed = sorted({*error.allowed_methods, hdrs.METH_OPTIONS})
-        error.headers[hdrs.ALLOW] = ", ".join(allowed)
-        if request.method == hdrs.METH_OPTIONS:
-            return _options(error.headers[hdrs.ALLOW])
+        error.headers[hdrs.ALLOW] = _allowed(error.allowed_methods)
     if error.status >= web.HTTPBadRequest.status_code:
         return problem_response(request, from_http(error))
     return web.Response(status=error.status, headers=error.headers, body=error.body)
 
 
-def _options(allowed: str) -> web.Response:
-    headers: dict[str, str] = {hdrs.ALLOW: allowed}
-    if hdrs.METH_PATCH in allowed:
+async def _options(request: web.Request, error: web.HTTPException) -> web.Response:
+    """Answer OPTIONS, which has no routes: a preflight, or what is allowed."""
+    cors = request.app.get(CORS)
+    if cors is not None and cors.is_preflight_request(request):
+        try:
+            return await cors.preflight(request)
+        except Problem as problem:
+            return problem_response(request, problem)
+    methods: Collection[str]
+    if request.raw_path == "*":  # the server as a whole: RFC 9110, 9.3.7
+        methods = METHODS
+    elif isinstance(error, web.HTTPMethodNotAllowed):
+        methods = error.allowed_methods
+    else:
+        return _framework_answer(request, error)
+    headers: dict[str, str] = {hdrs.ALLOW: _allowed(methods)}
+    if hdrs.METH_PATCH in methods:
         headers["Accept-Patch"] = ACCEPT_PATCH
     return web.Response(status=204, headers=headers)
+
+
+def _allowed(methods: Collection[str]) -> str:
+    return ", ".join(sorted({*methods, hdrs.METH_OPTIONS}))
 
 
 def _gate(endpoints: Endpoints) -> Middleware:

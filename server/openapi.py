@@ -12,10 +12,19 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import EXCLUDE, Schema
 
+from actors.domain.errors import ProjectArchived, StoreUnavailable, VersionMismatch
 from server import __version__, answers
 from server.docs import Asset
 from server.fields import LARGEST_ID, Choices
-from server.problems import MEDIA_TYPE
+from server.problems import (
+    MEDIA_TYPE,
+    FieldError,
+    Problem,
+    from_domain,
+    from_status,
+    internal_error,
+    invalid,
+)
 from server.route import JSON, Reply, Route
 from server.validation import MERGE_PATCH
 
@@ -24,7 +33,10 @@ Tasks and projects over REST, with live events over a WebSocket.
 
 Errors are RFC 9457 problem documents; program against their `code`. Timestamps are
 RFC 3339 in UTC. Every answer has an `X-Request-ID`: yours, if you sent a safe one.
-Unknown fields and unknown query parameters are refused, never ignored."""
+Unknown fields and unknown query parameters are refused, never ignored.
+
+Any address may also answer 405 (with `Allow`), 414 (an address over 8000 bytes), 417,
+431 (a header over 8 KiB, or more than 128) or 400 for what is no HTTP."""
 
 _TAGS: Mapping[str, str] = {
     "auth": "Accounts, log-ins and tokens",
@@ -47,6 +59,7 @@ _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "WWW-Authenticate": ("How to prove who you are.", _TEXT),
     "Preference-Applied": ("`return=minimal` if that was asked for.", _TEXT),
     "Idempotency-Replayed": ("`true` if this is the first answer again.", _TEXT),
+    "Vary": ("Which headers of the request the answer depends on.", _TEXT),
     "Cache-Control": ("Who may keep this answer.", _TEXT),
 }
 _REQUEST_HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
@@ -73,6 +86,18 @@ _PROBLEMS: Mapping[int, str] = {
     422: "It can be read, but is not valid.",
     500: "Something went wrong on our side.",
     503: "Not right now; try again.",
+}
+# One of each that is not aiohttp's own.
+_EXAMPLES: Mapping[int, Problem] = {
+    problem.status: problem
+    for problem in (
+        from_domain(ProjectArchived()),
+        from_domain(VersionMismatch(8)),
+        from_domain(StoreUnavailable()),
+        Problem(410, "events_gone", "These events are no longer kept."),
+        invalid([FieldError("/title", "Longer than maximum length 200.")]),
+        internal_error(),
+    )
 }
 _PROBLEM_HEADERS: Mapping[int, tuple[str, ...]] = {
     401: ("WWW-Authenticate",),
@@ -126,14 +151,16 @@ class _Writer:
         for name, (text, shape) in _HEADERS.items():
             components.header(name, {"description": text, "schema": shape})
         for status, text in _PROBLEMS.items():
-            names = _PROBLEM_HEADERS.get(status, ())
+            names = ("Cache-Control", *_PROBLEM_HEADERS.get(status, ()))
             reply = Reply(
                 description=text,
                 schema=answers.Problem,
                 media_type=MEDIA_TYPE,
                 headers=names,
             )
-            components.response(f"Problem{status}", self._reply(reply))
+            described = self._reply(reply)
+            described["content"][MEDIA_TYPE]["example"] = _example(status)
+            components.response(f"Problem{status}", described)
 
     def _operation(self, route: Route) -> dict[str, Any]:
         operation: dict[str, Any] = {
@@ -234,6 +261,11 @@ def _refusals(route: Route) -> set[int]:
     if "Idempotency-Key" in route.request_headers:
         statuses |= {400, 409, 422}
     return statuses
+
+
+def _example(status: int) -> dict[str, object]:
+    problem = _EXAMPLES.get(status) or from_status(status)
+    return problem.document("/tasks/7", "5f0c3a9b7d21e486-1a")
 
 
 def _problem(status: int) -> str:

@@ -36,6 +36,8 @@ _FRAMEWORK: Mapping[int, tuple[str, str]] = {
     426: ("upgrade_required", "This address speaks WebSocket only."),
     431: ("headers_too_large", "The headers are larger than the server takes."),
 }
+# It tells of one request, and perhaps of an account: no cache has a use for it.
+_HEADERS = {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"}
 _KEPT_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate", "Upgrade")
 
 
@@ -81,6 +83,22 @@ class Problem(Exception):
     def title(self) -> str:
         """The kind of problem, in words that do not vary."""
         return self.code.replace("_", " ").capitalize()
+
+    def document(self, instance: str, request_id: str) -> dict[str, object]:
+        """Give the fields of RFC 9457, and ours."""
+        document: dict[str, object] = {
+            "type": f"/problems/{self.code}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "instance": instance,
+            "code": self.code,
+            "request_id": request_id,
+            **self.members,
+        }
+        if self.errors:
+            document["errors"] = [asdict(error) for error in self.errors]
+        return document
 
 
 def unauthenticated() -> Problem:
@@ -145,22 +163,11 @@ def from_status(status: int, headers: Mapping[str, str] | None = None) -> Proble
 
 def problem_response(request: web.BaseRequest, problem: Problem) -> web.Response:
     """Make the document; nothing of a server error's cause is in it."""
-    document = {
-        "type": f"/problems/{problem.code}",
-        "title": problem.title,
-        "status": problem.status,
-        "detail": problem.detail,
-        "instance": request.path,
-        "code": problem.code,
-        "request_id": request.get(REQUEST_ID, ""),
-        **problem.members,
-    }
-    if problem.errors:
-        document["errors"] = [asdict(error) for error in problem.errors]
+    document = problem.document(request.path, request.get(REQUEST_ID, ""))
     return web.Response(
         status=problem.status,
         body=msgspec.json.encode(document),
-        headers={**problem.headers, "Content-Type": MEDIA_TYPE},
+        headers={**_HEADERS, **problem.headers},
     )
 
 

@@ -58,8 +58,12 @@ class Route:
 
     @property
     def operation_id(self) -> str:
-        """The handler's name, unless it serves another row as well."""
-        return self.name or self.handler.__name__
+        """The handler's name, unless it serves another row as well, as `createTask`.
+
+        Swagger UI complains of links to names with underscores.
+        """
+        first, *others = (self.name or self.handler.__name__).split("_")
+        return first + "".join(word.capitalize() for word in others)
 
 
 # What many rows say.

@@ -20,7 +20,7 @@ from server.rows import (
     tasks,
     users,
 )
-from server.validation import JSON, MERGE_PATCH, BodyReader, QueryReader
+from server.validation import JSON, MERGE_PATCH, BodyReader, QueryReader, is_too_large
 
 ROUTES = (
     *auth.ROWS,
@@ -70,6 +70,8 @@ async def _expect(request: web.Request) -> web.StreamResponse | None:
         response = problem_response(request, problem)
         complete(response, request_id)
         return response
+    if is_too_large(request):
+        return None  # the answer that follows is a refusal
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     request.writer.output_size = 0  # what counts is the answer's own beginning
     return None

@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from server.middlewares import complete, identify
@@ -19,6 +20,10 @@ _logger = structlog.get_logger()
 
 
 _FIRST_REQUEST_SECONDS = 15.0
+# Not the same, because the limit is all that the parser tells of what was too long.
+_ADDRESS_BYTES = 8000  # what RFC 9110, 4.1, asks every server to take
+_HEADER_BYTES = 8190
+_TOO_MANY_HEADERS = "Too many headers"
 
 
 class Runner(web.AppRunner):
@@ -29,7 +34,13 @@ class Runner(web.AppRunner):
     """
 
     def __init__(self, app: web.Application, **options: Any):
-        super().__init__(app, auto_decompress=False, **options)
+        super().__init__(
+            app,
+            auto_decompress=False,
+            max_line_size=_ADDRESS_BYTES,
+            max_field_size=_HEADER_BYTES,
+            **options,
+        )
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
@@ -65,6 +76,7 @@ class _Connection(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         request_id = identify(request)
+        status = _exact(status, exc)
         # A stack for every stray byte that arrives would bury the ones that matter.
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             _logger.error("http.failed", exc_info=exc)
@@ -76,6 +88,17 @@ class _Connection(RequestHandler):
         complete(response, request_id)
         response.force_close()
         return response
+
+
+def _exact(status: int, error: BaseException | None) -> int:
+    """Tell what is too long from what is malformed, which aiohttp answers alike."""
+    match error:
+        case LineTooLong(args=(_, limit, *_)):
+            return 414 if limit == _ADDRESS_BYTES else 431
+        case BadHttpMessage(message=text) if text.startswith(_TOO_MANY_HEADERS):
+            return 431
+        case _:
+            return status
 
 
 def _problem(status: int) -> Problem:

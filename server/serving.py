@@ -17,6 +17,7 @@ from server.app import Urls, create_app
 from server.config import Config
 from server.demo import PASSWORD, PEOPLE, email_of
 from server.embedded import Embedded
+from server.health import look_for_redis
 from server.migrate import migrate, pending
 from server.mistakes import Mistake
 from server.runner import Runner
@@ -63,6 +64,7 @@ async def _serve(
         async with _servers(config) as urls:
             missing = await _prepare(config, urls.database)
             async with _running(config, urls) as runner:
+                await look_for_redis(runner.app[keys.REDIS].ping)
                 await _listen(runner, listening)
                 _log.info("server.listening", url=_url(listening), missing=missing)
                 await _announce(runner.app, _url(listening), missing)

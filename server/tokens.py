@@ -54,7 +54,6 @@ class InvalidToken(Problem):
             401,
             "invalid_token",
             "The token is not valid, or no longer.",
-            headers={"Cache-Control": "no-store"},
         )
 
 

@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from marshmallow import Schema, ValidationError
 
 from server.fields import LARGEST_ID
-from server.problems import FieldError, Problem, invalid, not_found
+from server.problems import FieldError, Problem, from_status, invalid, not_found
 from server.schemas import Request
 
 JSON = "application/json"
@@ -88,6 +88,8 @@ class BodyReader:
         """Give the fields; raises a problem: 400, 408, 413, 415 or 422."""
         if request.body_exists:
             self._check_media_type(request)
+            if is_too_large(request):
+                raise _too_large()
         body = await _received(request)
         if not body and not self.is_required:
             return {}
@@ -138,6 +140,18 @@ def _loaded(schema: Schema, document: dict[str, Any]) -> Values:
         except ValidationError:
             pass
     return dict(schema.load(document))
+
+
+def is_too_large(request: web.Request) -> bool:
+    """Tell by its announced length, before any of it is read."""
+    length = request.content_length
+    return length is not None and length > request.client_max_size
+
+
+def _too_large() -> Problem:
+    problem = from_status(413)
+    problem.headers["Connection"] = "close"  # what is on its way is of no use
+    return problem
 
 
 async def _received(request: web.Request) -> bytes:

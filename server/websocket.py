@@ -19,6 +19,7 @@ from actors.domain.errors import Unavailable
 from actors.domain.model import Caller, UserRole
 from actors.hub import Hub
 from server import keys
+from server.environment import ANY_ORIGIN
 from server.frames import close_frame, text_frame
 from server.middlewares import complete
 from server.problems import Problem
@@ -176,7 +177,8 @@ async def connect(request: web.Request) -> web.StreamResponse:
 def _check_origin(request: web.Request) -> None:
     """Refuse pages of other sites: browsers send cookies and Origin, not consent."""
     origin = request.headers.get("Origin")
-    if origin is None or origin in request.app[keys.CONFIG].cors_origins:
+    allowed = request.app[keys.CONFIG].cors_origins
+    if origin is None or origin in allowed or ANY_ORIGIN in allowed:
         return
     if _host(origin) != request.host:
         raise Problem(403, "origin_refused", "Pages of this origin may not connect.")

@@ -11,6 +11,23 @@ _SICK = Reply(
 ROWS: tuple[Route, ...] = (
     Route(
         method="GET",
+        path="/",
+        handler=docs.get_index,
+        actions=VISIT,
+        summary="Tell where things are; a browser is sent to the documentation",
+        tag="operations",
+        query=schemas.AnyQuery,
+        replies={
+            200: Reply(
+                description="For a program.", schema=answers.Index, headers=("Vary",)
+            ),
+            303: Reply(
+                description="For who accepts `text/html`.", headers=("Location", "Vary")
+            ),
+        },
+    ),
+    Route(
+        method="GET",
         path="/health",
         handler=health.get_health,
         actions=VISIT,

@@ -36,7 +36,7 @@ class Served:
         self.data_dir = data_dir
         self.url = ""
         self.process: subprocess.Popen[bytes] | None = None
-        self._environ = _surroundings() | dict(environ or {})
+        self._environ = surroundings() | dict(environ or {})
         self._out = data_dir.with_name(f"{data_dir.name}.out")
         self._log = data_dir.with_name(f"{data_dir.name}.log")
 
@@ -164,7 +164,8 @@ async def until(
         await asyncio.sleep(_POLL_SECONDS)
 
 
-def _surroundings() -> dict[str, str]:
+def surroundings() -> dict[str, str]:
+    """This process's variables, without those that are settings or only for tests."""
     return {
         name: value for name, value in os.environ.items() if not name.startswith(_OURS)
     }

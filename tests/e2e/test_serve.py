@@ -16,6 +16,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from server import migrate, processes
+from tests.e2e.servers import surroundings
 
 pytestmark = pytest.mark.timeout(60)  # each of them starts real servers
 
@@ -38,7 +39,7 @@ class Server:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env={**os.environ, **(environ or {})},
+            env=surroundings() | dict(environ or {}),
             text=True,
             start_new_session=True,
         )
@@ -93,6 +94,7 @@ def boardcast(
     return subprocess.run(
         [*BOARDCAST, *argv, "--data-dir", data_dir],
         check=False,
+        env=surroundings(),
         input=typed,
         capture_output=True,
         text=True,
@@ -253,6 +255,22 @@ def test_a_directory_that_cannot_be_used_is_one_line(data_dir: Path):
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     assert "is not a directory" in refused.stderr
+
+
+def test_a_redis_that_is_not_there_is_one_line_and_no_reason_to_give_up(
+    start, database_url: str
+):
+    nowhere = {"DATABASE_URL": database_url, "REDIS_URL": "redis://:word@127.0.0.1:1/0"}
+    server = start(environ=nowhere)
+    server.ready()
+
+    told = [line for line in server.errors().splitlines() if "redis" in line.lower()]
+
+    assert len(told) == 1
+    assert json.loads(told[0])["event"] == "redis.unavailable"
+    assert json.loads(told[0])["see"] == "REDIS_URL"
+    assert "word" not in told[0]
+    assert server.call("GET", "/health")["status"] == "degraded"
 
 
 def test_production_waits_for_an_approved_migration_and_says_so(

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from actors.domain.errors import EmailTaken
 from server import administration, cli, migrate, serving
+from server.credentials import for_development
 from server.datadir import Lock
 
 KEY = "5b0f3a9c71d24e86b7a1c2d3e4f50617"
@@ -122,6 +124,57 @@ def test_settings_are_shown_without_secrets(
     assert "JWT_SECRET_KEY=(set)" in out
     assert "DATABASE_URL=(not set)" in out
     assert KEY not in out
+
+
+def test_looking_at_the_settings_makes_nothing(
+    boardcast: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("JWT_SECRET_KEY")
+
+    status, out, _ = boardcast("check-config", "--data-dir", "new/data")
+    (tmp_path / "old").mkdir()
+    again, _, _ = boardcast("check-config", "--data-dir", "old")
+
+    assert (status, again) == (0, 0)
+    assert "JWT_SECRET_KEY=(not set)" in out
+    assert [path.name for path in tmp_path.rglob("*")] == ["old"]
+
+
+def test_looking_at_the_settings_finds_the_keys_that_are_kept(
+    boardcast: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("JWT_SECRET_KEY")
+    for_development(tmp_path / "data")
+
+    _, out, _ = boardcast("check-config", "--data-dir", "data")
+
+    assert "JWT_SECRET_KEY=(set)" in out
+
+
+def test_looking_at_the_settings_tells_of_a_directory_that_cannot_be_used(
+    boardcast: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("JWT_SECRET_KEY")
+    (tmp_path / "file").touch()
+
+    status, _, err = boardcast("check-config", "--data-dir", "file")
+
+    assert (status, err.count("\n")) == (1, 1)
+    assert "is not a directory" in err
+
+
+def test_a_mistyped_setting_is_a_warning_in_development(
+    boardcast: Command, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("BOARDCAST_PROT", "1")
+
+    with capture_logs() as lines:
+        status, _, _ = boardcast("check-config")
+
+    assert status == 0
+    (line,) = lines
+    assert (line["event"], line["log_level"]) == ("config.mistyped", "warning")
+    assert "BOARDCAST_PORT" in line["problem"]
 
 
 def test_each_wrong_setting_gets_a_line(

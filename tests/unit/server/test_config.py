@@ -132,6 +132,36 @@ def test_all_problems_are_told_at_once():
     ]
 
 
+def test_origins_are_spelt_as_browsers_do():
+    given = " https://Board.Example:443,http://localhost:80 ,http://a.example:8080"
+
+    config = Config.load({**KEYS, "BOARDCAST_CORS_ORIGINS": given})
+
+    assert config.cors_origins == (
+        "https://board.example",
+        "http://localhost",
+        "http://a.example:8080",
+    )
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["https://a.example/", "https://a.example/x", "a.example", "null", "https://"],
+)
+def test_what_no_browser_calls_an_origin_is_refused(given: str):
+    (problem,) = problems({**KEYS, "BOARDCAST_CORS_ORIGINS": given})
+
+    assert "BOARDCAST_CORS_ORIGINS" in problem
+
+
+def test_every_origin_may_be_let_in_but_not_in_production():
+    everyone = {"BOARDCAST_CORS_ORIGINS": "*"}
+
+    assert Config.load({**KEYS, **everyone}).cors_origins == ("*",)
+    (problem,) = problems({**PRODUCTION, **everyone})
+    assert problem.startswith("BOARDCAST_CORS_ORIGINS: name the origins")
+
+
 def test_several_workers_are_refused_not_pretended():
     assert "workers" in problems(KEYS, workers=4)[0]
 
@@ -366,3 +396,36 @@ def test_vault_without_its_library_or_path_is_told(monkeypatch: pytest.MonkeyPat
     assert "boardcast[vault]" in problems({**VAULT, "VAULT_TOKEN": "t"})[0]
     assert "VAULT_PATH" in problems({**VAULT, "VAULT_PATH": ""})[0]
     assert "VAULT_TOKEN_FILE" in problems({**VAULT, "VAULT_TOKEN_FILE": "/none"})[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("BOARDCAST_PROT", "BOARDCAST_PORT"),
+        ("BOARDCAST_CORS", "BOARDCAST_CORS_ORIGINS"),
+        ("BOARDCAST_ACCESS_TOKEN_SECOND", "BOARDCAST_ACCESS_TOKEN_SECONDS"),
+    ],
+)
+def test_a_mistyped_setting_is_told_with_what_is_meant(name: str, meant: str):
+    sentence = f"{name} is no setting; did you mean {meant}?"
+
+    assert Config.mistyped({**KEYS, name: "1"}) == [sentence]
+    assert problems({**PRODUCTION, name: "1"}) == [sentence]
+    Config.load({**KEYS, name: "1"})
+
+
+def test_a_name_that_is_like_no_other_gets_no_suggestion():
+    (sentence,) = Config.mistyped({"BOARDCAST_QQQQ": "1", "OTHER_PORT": "1"})
+
+    assert sentence == "BOARDCAST_QQQQ is no setting"
+
+
+def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_mistake():
+    names = ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT_8080_TCP_ADDR")
+    environ = {f"BOARDCAST_{name}": "10.0.0.1" for name in names}
+
+    assert Config.mistyped(environ) == []
+
+
+def test_every_setting_may_be_set():
+    assert Config.mistyped({i.metadata["env"]: "" for i in fields(Config)}) == []

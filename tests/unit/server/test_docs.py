@@ -4,6 +4,7 @@ import pytest
 from pytest_aiohttp import AiohttpClient
 from small_app import small_app
 
+from server import __version__
 from server.routes import ROUTES
 
 DOCS = [row for row in ROUTES if row.path.startswith(("/docs", "/openapi"))]
@@ -34,6 +35,30 @@ async def test_the_page_asks_only_for_what_is_there(aiohttp_client: AiohttpClien
     assert sorted(links) == sorted(f"docs/{name}" for name in ASSETS)
     for link in links:
         assert (await client.get(f"/{link}")).status == 200
+
+
+async def test_a_program_finds_its_way_from_the_root(aiohttp_client: AiohttpClient):
+    client = await aiohttp_client(small_app(*ROUTES))
+    response = await client.get("/")
+    index = await response.json()
+
+    named = set(index.values()) - {"Boardcast", __version__}
+
+    assert named <= {row.path for row in ROUTES}
+    assert index["documentation"] == "/docs"
+    assert response.headers["Vary"] == "Accept"
+
+
+async def test_a_person_is_sent_from_the_root_to_the_page(
+    aiohttp_client: AiohttpClient,
+):
+    client = await aiohttp_client(small_app(*ROUTES))
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+    response = await client.get("/", headers=browser, allow_redirects=False)
+
+    assert (response.status, response.headers["Location"]) == (303, "/docs")
+    assert response.headers["Vary"] == "Accept"
 
 
 @pytest.mark.parametrize("name", ASSETS)

@@ -4,12 +4,16 @@ from collections.abc import Awaitable, Callable
 import pytest
 from aiohttp.test_utils import TestClient
 from pytest_aiohttp import AiohttpClient
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisAway
 from small_app import route, small_app
+from structlog.testing import capture_logs
 
 from actors.domain.errors import StoreUnavailable
 from server import answers, health, keys
-from server.health import Health
+from server.health import Health, look_for_redis
 
 
 async def fine() -> bool:
@@ -144,3 +148,35 @@ async def test_health_is_never_kept(aiohttp_client: AiohttpClient):
         response = await client.get(path)
 
         assert response.headers["Cache-Control"] == "no-store"
+
+
+async def test_a_redis_that_is_not_there_is_told_at_the_start():
+    url = "redis://:pass-word@127.0.0.1:1/0"  # nobody listens on port 1
+    async with Redis.from_url(url, retry=Retry(NoBackoff(), 0)) as redis:
+        with capture_logs() as lines:
+            await look_for_redis(redis.ping)
+
+    (line,) = lines
+    assert (line["event"], line["log_level"]) == ("redis.unavailable", "warning")
+    assert line["see"] == "REDIS_URL"
+    assert "127.0.0.1:1" in line["reason"]
+    assert "pass-word" not in str(line)
+
+
+async def test_a_redis_that_does_not_answer_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("server.health._REDIS_SECONDS", 0.01)
+
+    with capture_logs() as lines:
+        await look_for_redis(asyncio.Event().wait)
+
+    assert [line["reason"] for line in lines] == ["no answer"]
+
+
+async def test_a_redis_that_answers_is_not_worth_a_line(redis_url: str):
+    async with Redis.from_url(redis_url) as redis:
+        with capture_logs() as lines:
+            await look_for_redis(redis.ping)
+
+    assert lines == []

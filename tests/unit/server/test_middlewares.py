@@ -124,9 +124,11 @@ async def test_log_lines_of_a_request_know_its_id(aiohttp_client: AiohttpClient)
     assert await response.text() == "mine"
 
 
-@pytest.mark.parametrize("path", ["/things", "/nowhere"])
+@pytest.mark.parametrize(
+    ("path", "kept"), [("/things", "private, no-cache"), ("/nowhere", "no-store")]
+)
 async def test_every_answer_has_the_security_headers(
-    aiohttp_client: AiohttpClient, path: str
+    aiohttp_client: AiohttpClient, path: str, kept: str
 ):
     client = await aiohttp_client(small_app(route()))
 
@@ -136,7 +138,7 @@ async def test_every_answer_has_the_security_headers(
     assert headers["Referrer-Policy"] == "no-referrer"
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["Server"] == "boardcast"
-    assert headers["Cache-Control"] == "private, no-cache"
+    assert headers["Cache-Control"] == kept
     assert headers["Content-Security-Policy"].startswith("default-src 'none'")
 
 

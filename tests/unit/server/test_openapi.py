@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from server import schemas
+from server import answers, schemas
 from server.openapi import document
 from server.routes import ROUTES
 
@@ -88,6 +88,10 @@ def test_every_refusal_is_a_problem_document(row, operation):
             continue
         (media_type,) = described["content"]
         assert media_type == "application/problem+json"
+        assert "Cache-Control" in described["headers"]
+        example = described["content"][media_type]["example"]
+        assert answers.Problem().validate(example) == {}
+        assert example["status"] == int(status)
 
 
 @pytest.mark.parametrize(("row", "operation"), OPERATIONS)

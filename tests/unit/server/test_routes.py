@@ -14,6 +14,7 @@ PUBLIC = {
     "POST /auth/login",
     "POST /auth/refresh",
     "GET /ws",
+    "GET /",
     "GET /health",
     "GET /health/live",
     "GET /health/ready",
