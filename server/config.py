@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from server import credentials
 from server.credentials import CredentialError
-from server.environment import read
+from server.environment import check_network, check_origin, read
 from server.environment import setting as _env
 
 _DATA_DIR = Path(".boardcast")
@@ -100,6 +100,7 @@ class Config:
         metadata=_env(
             "BOARDCAST_CORS_ORIGINS",
             "origins of web pages that may open a WebSocket, separated by commas",
+            each=check_origin,
         ),
     )
     access_token_seconds: int = field(
@@ -124,6 +125,28 @@ class Config:
         default=30,
         metadata=_env(
             "BOARDCAST_SESSION_DAYS", "how long a login lasts", least=1, most=3650
+        ),
+    )
+    rate_limit_per_minute: int = field(
+        default=1200,
+        metadata=_env(
+            "BOARDCAST_RATE_LIMIT_PER_MINUTE", "requests of one user; 0: off", least=0
+        ),
+    )
+    login_limit_per_minute: int = field(
+        default=10,
+        metadata=_env(
+            "BOARDCAST_LOGIN_LIMIT_PER_MINUTE",
+            "log-ins to one account; from one address three times as many; 0: off",
+            least=0,
+        ),
+    )
+    trusted_proxies: tuple[str, ...] = field(
+        default=(),
+        metadata=_env(
+            "BOARDCAST_TRUSTED_PROXIES",
+            "networks (CIDR) whose `X-Forwarded-For` is believed, separated by commas",
+            each=check_network,
         ),
     )
     database_pool_size: int = field(

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,13 @@ def setting(
     least: float | None = None,
     most: float | None = None,
     choices: tuple[str, ...] = (),
+    each: Check | None = None,
 ) -> Mapping[str, Any]:
-    """Describe a field of Config: its variable, a sentence, and its bounds."""
-    check: list[Check] = []
+    """Describe a field of Config: its variable, a sentence, and its bounds.
+
+    `each` checks the elements of a list.
+    """
+    check: list[Check] = [] if each is None else [each]
     if least is not None or most is not None:
         check.append(validate.Range(min=least, max=most))
     if choices:
@@ -76,7 +81,7 @@ def _read(reader: _Reader, item: "Field[Any]") -> Any:
         case float():
             return reader.float(name, default=None, validate=check)
         case tuple():
-            found = reader.list(name, default=None, validate=_check_origins)
+            found = reader.list(name, default=None, validate=_each(check))
             return None if found is None else tuple(text.strip() for text in found)
         case Path():
             return reader.path(name, default=None)
@@ -84,7 +89,25 @@ def _read(reader: _Reader, item: "Field[Any]") -> Any:
             return reader.str(name, default=None, validate=check)
 
 
-def _check_origins(texts: Iterable[str]) -> None:
-    for text in texts:
-        if not _ORIGIN.fullmatch(text.strip()):
-            raise ValidationError(f"{text.strip()!r} is not like https://example.org")
+def check_origin(text: str) -> None:
+    """Refuse what is no origin of a web page."""
+    if not _ORIGIN.fullmatch(text):
+        raise ValidationError(f"{text!r} is not like https://example.org")
+
+
+def check_network(text: str) -> None:
+    """Refuse what is neither an address nor a network."""
+    try:
+        ip_network(text)
+    except ValueError:
+        sentence = f"{text!r} is not like 10.0.0.0/8 or 192.0.2.7"
+        raise ValidationError(sentence) from None
+
+
+def _each(checks: Iterable[Check]) -> Check:
+    def check(texts: Iterable[str]) -> None:
+        for text in texts:
+            for each in checks:
+                each(text.strip())
+
+    return check
