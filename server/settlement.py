@@ -81,6 +81,7 @@ class Settlement:
         self._on_failure = on_failure
         self._noted, self._urged = asyncio.Event(), asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._is_closing = False
         self.is_local = False
 
     def start(self) -> None:
@@ -93,6 +94,8 @@ class Settlement:
         """Stop; what is not settled by now never will be."""
         if self._task is None:
             return
+        # redis-py 8.1 swallows a third of all cancellations: it is told twice.
+        self._is_closing = True
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
@@ -128,7 +131,7 @@ class Settlement:
         return True
 
     async def _keep_settling(self) -> None:
-        while True:
+        while not self._is_closing:
             await self._noted.wait()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_PERIOD_SECONDS):
