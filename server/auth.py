@@ -139,7 +139,8 @@ async def _proved(request: web.Request) -> Credentials:
         email=email, username=username
     )
     user_id = None if credentials is None else credentials.user.id
-    request.app[keys.LIMITS].admit_account(user_id, f"{email} {username}")
+    limits, address = request.app[keys.LIMITS], _address(request)
+    limits.admit_account(user_id, f"{email} {username}", address=address)
     known = None if credentials is None else credentials.password_hash
     matches = await request.app[keys.PASSWORDS].verify(body["password"], known)
     if credentials is None or not matches:

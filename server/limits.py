@@ -77,12 +77,19 @@ class Limits:
         if self.addresses is not None:
             self.addresses.of(bucket(address)).charge()
 
-    def admit_account(self, user_id: UserId | None, name: str = "") -> None:
+    def admit_account(
+        self, user_id: UserId | None, name: str = "", *, address: str | None = None
+    ) -> None:
         """Count an attempt at the password of a user, or of a name that is nobody's.
 
-        Raises a 429 problem.
+        Raises a 429 problem; what is refused does not count for the address either.
         """
-        self._attempt(self.accounts, _digest(name) if user_id is None else user_id)
+        try:
+            self._attempt(self.accounts, _digest(name) if user_id is None else user_id)
+        except Problem:
+            if self.addresses is not None and address is not None:
+                self.addresses.of(bucket(address)).give_back()
+            raise
 
     def _attempt(self, limit: Limit | None, key: Key) -> None:
         if limit is None:

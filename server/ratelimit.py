@@ -94,6 +94,7 @@ class Allowance:
         now = limit.clock()
         full_at = max(self.full_at, now) + limit.interval_seconds
         if full_at - now > limit.window_seconds + _ROUNDING_SECONDS:
+            self._note(0)  # the others may know of more, or have given some back
             return False
         self.full_at = full_at
         self._note(1)

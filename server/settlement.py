@@ -4,12 +4,12 @@ Each node decides on what it knows (server/ratelimit.py). In the background it t
 Redis what it let through, and learns what all nodes did: 0.1 s after the first request
 that is not settled, or at once when one user's are a twentieth of the quota.
 
-The error bound: when a node lets a request through, it knows all that the others did
-but what they have not settled. So a user gets at most the quota and what the *other*
-nodes let through since their last settlement, which is usually a twentieth of
-the quota each, and the quota each if it is spent within one round trip. The excess is
-owed: it counts against what comes later, up to one window's worth. With one node, or
-one connection at a time, there is none.
+The error bound: when a node lets a request through, it lacks nothing of the others'
+but what they let through since it settled last, or had not settled by then. So a user
+gets at most the quota and what the *other* nodes let through in two settlements:
+usually a twentieth of the quota each or two, never more than the quota each. The
+excess is owed: it counts against what comes later, up to one window's worth. With one
+node there is none.
 
 Only differences and durations are exchanged, so the nodes' clocks do not matter. While
 Redis is away each node counts for itself.

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from server.ratelimit import Limit
 from server.settlement import Settlement
+from tests.running_app import until
 
 HOUR = 3600.0  # Redis' own clock goes on: of a window this long nothing comes back
 
@@ -93,8 +94,7 @@ async def test_what_is_used_during_a_settlement_is_not_lost(nodes: list[Node]) -
     here.take(5)
 
     settling = asyncio.create_task(here.settle())
-    while here.limit.of(1).ahead:
-        await asyncio.sleep(0)
+    await until(lambda: here.limit.of(1).ahead == 0)
     here.take(7)
     await settling
 
@@ -116,6 +116,21 @@ async def test_what_is_given_back_is_given_back_everywhere(nodes: list[Node]) ->
     await settled(here, there)
 
     assert there.left == 29
+
+
+async def test_who_is_refused_hears_of_what_was_given_back_elsewhere(
+    nodes: list[Node],
+) -> None:
+    here, there = nodes
+    here.take(40)
+    await settled(here, there)
+    here.limit.of(1).give_back()
+    await here.settle()
+    assert there.take() == 0
+
+    await there.settle()
+
+    assert there.take() == 1
 
 
 async def test_redis_may_forget_and_the_nodes_still_know(
@@ -186,11 +201,9 @@ async def test_a_started_settlement_needs_nobody_to_ask_for_it(
         node.settlement.start()
     try:
         here.take(10)
-        while here.limit.of(1).ahead:
-            await asyncio.sleep(0.01)
+        await until(lambda: here.limit.of(1).ahead == 0)
         there.take(1)
-        while there.left != 29:
-            await asyncio.sleep(0.01)
+        await until(lambda: there.left == 29)
     finally:
         for node in nodes:
             await node.settlement.close()
@@ -291,11 +304,9 @@ async def test_a_settlement_that_breaks_is_logged_and_tried_again(redis: Redis) 
     node.settlement.start()
     with structlog.testing.capture_logs() as entries:
         node.take()
-        while not entries:
-            await asyncio.sleep(0.01)
+        await until(lambda: entries != [])
         node.take()
-        while await redis.keys("*") == []:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(tries) == 2)
         await node.settlement.close()
 
     assert entries[0]["event"] == "limits.settlement_broken"
