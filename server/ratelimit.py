@@ -137,9 +137,13 @@ class Allowance:
         That is until everything is back or, if nothing is left, until something is:
         never later than the Retry-After beside it.
         """
-        left = self.left
-        seconds = ceil(self.used_seconds) if left else self.retry_after_seconds
-        return f'"{self.limit.name}";r={left};t={seconds}'
+        limit = self.limit
+        used = max(0.0, self.full_at - limit.clock())
+        free = limit.window_seconds + _ROUNDING_SECONDS - used
+        left = int(free / limit.interval_seconds)
+        if left < 1:
+            return f'"{limit.name}";r=0;t={self.retry_after_seconds}'
+        return f'"{limit.name}";r={left};t={ceil(used)}'
 
     def settled(self, used_seconds: float) -> None:
         """Learn what all nodes have used, ours included but for what is `ahead`."""
