@@ -19,7 +19,7 @@ from actors.journal import Journal
 from actors.ports import Audience
 from actors.project import Surroundings
 from actors.registry import Registry
-from server import cors, keys, requests
+from server import cors, keys, limits, requests
 from server.config import Config
 from server.cursors import Cursors
 from server.demo import Demo
@@ -80,6 +80,7 @@ def create_app(config: Config, *, urls: Urls) -> web.Application:
     cors.install(app, config.cors_origins)
     app.cleanup_ctx.append(_logs(access_log))
     app.cleanup_ctx.append(_stores(urls))
+    app.cleanup_ctx.append(limits.opened)
     app.cleanup_ctx.append(_actors)
     app.cleanup_ctx.append(_accounts)
     app.cleanup_ctx.append(_housekeeping)

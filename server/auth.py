@@ -33,6 +33,7 @@ class _SessionView(msgspec.Struct, frozen=True):
 async def register(request: web.Request) -> web.StreamResponse:
     """Make an account and its inbox."""
     body = request[keys.BODY]
+    request.app[keys.LIMITS].admit_address(_address(request))
     user = await create_account(
         request.app[keys.ACCOUNTS],
         request.app[keys.IDS],
@@ -55,6 +56,7 @@ async def login(request: web.Request) -> web.StreamResponse:
     Whether the account is unknown, inactive or has another password shows neither in
     the answer nor in the time that it takes.
     """
+    request.app[keys.LIMITS].admit_address(_address(request))
     credentials = await _proved(request)
     pair = await _open(request, credentials)
     if pair is None and credentials.user.is_active:  # the hash changed meanwhile
@@ -67,8 +69,18 @@ async def login(request: web.Request) -> web.StreamResponse:
 
 
 async def refresh(request: web.Request) -> web.StreamResponse:
-    """Give a new pair of tokens for a refresh token, which is used up by that."""
-    return _pair(await request.app[keys.SESSIONS].refresh(_refresh_token(request)))
+    """Give a new pair of tokens for a refresh token, which is used up by that.
+
+    Only those that are no good count against the address: an office may share one.
+    """
+    limits, address = request.app[keys.LIMITS], _address(request)
+    limits.check_address(address)
+    try:
+        pair = await request.app[keys.SESSIONS].refresh(_refresh_token(request))
+    except InvalidToken:
+        limits.blame_address(address)
+        raise
+    return _pair(pair)
 
 
 async def logout(request: web.Request) -> web.StreamResponse:
@@ -116,11 +128,19 @@ async def create_ticket(request: web.Request) -> web.StreamResponse:
 
 
 async def _proved(request: web.Request) -> Credentials:
-    """Find whose password this is; raises a 401 problem."""
+    """Find whose password this is; raises a 401 or 429 problem.
+
+    Both names of an account lead to its one limit, so it is found first; one that is
+    not found has a limit by its name.
+    """
     body = request[keys.BODY]
+    email, username = body.get("email"), body.get("username")
     credentials = await request.app[keys.ACCOUNTS].find_by_login(
-        email=body.get("email"), username=body.get("username")
+        email=email, username=username
     )
+    user_id = None if credentials is None else credentials.user.id
+    limits, address = request.app[keys.LIMITS], _address(request)
+    limits.admit_account(user_id, f"{email} {username}", address=address)
     known = None if credentials is None else credentials.password_hash
     matches = await request.app[keys.PASSWORDS].verify(body["password"], known)
     if credentials is None or not matches:
@@ -131,7 +151,7 @@ async def _proved(request: web.Request) -> Credentials:
 async def _open(request: web.Request, credentials: Credentials) -> TokenPair | None:
     return await request.app[keys.SESSIONS].open(
         credentials.user.id,
-        address=request.remote or "",
+        address=_address(request),
         user_agent=request.headers.get("User-Agent", ""),
         password_hash=credentials.password_hash,
     )
@@ -151,6 +171,10 @@ async def _hash_anew(
         )
     except Unavailable:
         return  # the next log-in tries again
+
+
+def _address(request: web.Request) -> str:
+    return request.app[keys.ADDRESSES].of(request)
 
 
 def _refresh_token(request: web.Request) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from server import credentials
 from server.credentials import CredentialError
-from server.environment import ANY_ORIGIN, read, unknown
+from server.environment import ANY_ORIGIN, read, read_network, read_origin, unknown
 from server.environment import setting as _env
 
 _DATA_DIR = Path(".boardcast")
@@ -101,6 +101,7 @@ class Config:
             "BOARDCAST_CORS_ORIGINS",
             "origins of web pages that may use the server, separated by commas; "
             "`*` is all of them, but not in production",
+            each=read_origin,
         ),
     )
     access_token_seconds: int = field(
@@ -125,6 +126,28 @@ class Config:
         default=30,
         metadata=_env(
             "BOARDCAST_SESSION_DAYS", "how long a login lasts", least=1, most=3650
+        ),
+    )
+    rate_limit_per_minute: int = field(
+        default=1200,
+        metadata=_env(
+            "BOARDCAST_RATE_LIMIT_PER_MINUTE", "requests of one user; 0: off", least=0
+        ),
+    )
+    login_limit_per_minute: int = field(
+        default=10,
+        metadata=_env(
+            "BOARDCAST_LOGIN_LIMIT_PER_MINUTE",
+            "log-ins to one account; from one address three times as many; 0: off",
+            least=0,
+        ),
+    )
+    trusted_proxies: tuple[str, ...] = field(
+        default=(),
+        metadata=_env(
+            "BOARDCAST_TRUSTED_PROXIES",
+            "networks (CIDR) whose `X-Forwarded-For` is believed, separated by commas",
+            each=read_network,
         ),
     )
     database_pool_size: int = field(

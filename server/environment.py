@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,24 @@ def setting(
     least: float | None = None,
     most: float | None = None,
     choices: tuple[str, ...] = (),
+    each: Check = str.strip,
 ) -> Mapping[str, Any]:
-    """Describe a field of Config: its variable, a sentence, and its bounds."""
+    """Describe a field of Config: its variable, a sentence, and its bounds.
+
+    `each` reads an element of a list.
+    """
     check: list[Check] = []
     if least is not None or most is not None:
         check.append(validate.Range(min=least, max=most))
     if choices:
         check.append(validate.OneOf(choices))
-    return {"env": name, "help": text, "check": check, "secret": name in NAMES}
+    return {
+        "env": name,
+        "help": text,
+        "check": check,
+        "each": each,
+        "secret": name in NAMES,
+    }
 
 
 def read(
@@ -104,21 +115,36 @@ def _read(reader: _Reader, item: "Field[Any]") -> Any:
         case float():
             return reader.float(name, default=None, validate=check)
         case tuple():
-            found = reader.list(name, default=None, validate=_check_origins)
-            return None if found is None else tuple(map(_origin, found))
+            each = item.metadata["each"]
+            found = reader.list(name, default=None, validate=_checked(each))
+            return None if found is None else tuple(map(each, found))
         case Path():
             return reader.path(name, default=None)
         case _:
             return reader.str(name, default=None, validate=check)
 
 
-def _check_origins(texts: Iterable[str]) -> None:
-    for text in map(_origin, texts):
-        if text != ANY_ORIGIN and not _ORIGIN.fullmatch(text):
-            raise ValidationError(f"{text!r} is not like https://example.org")
-
-
-def _origin(text: str) -> str:
-    """Spell it as browsers do: in lower case, without the port that goes without."""
+def read_origin(text: str) -> str:
+    """Spell an origin as browsers do: in lower case, without the usual port."""
     plain = text.strip().lower()
-    return plain.removesuffix(_USUAL_PORTS.get(plain.partition(":")[0], ""))
+    plain = plain.removesuffix(_USUAL_PORTS.get(plain.partition(":")[0], ""))
+    if plain != ANY_ORIGIN and not _ORIGIN.fullmatch(plain):
+        raise ValidationError(f"{plain!r} is not like https://example.org")
+    return plain
+
+
+def read_network(text: str) -> str:
+    """Take an address or a network; refuse anything else."""
+    try:
+        return str(ip_network(text.strip()))
+    except ValueError:
+        sentence = f"{text.strip()!r} is not like 10.0.0.0/8 or 192.0.2.7"
+        raise ValidationError(sentence) from None
+
+
+def _checked(each: Check) -> Check:
+    def check(texts: Iterable[str]) -> None:
+        for text in texts:
+            each(text)
+
+    return check

@@ -14,18 +14,21 @@ if TYPE_CHECKING:
     from actors.hub import Hub
     from actors.ports import Feed
     from actors.registry import Registry
+    from server.addresses import Addresses
     from server.config import Config
     from server.cors import Cors
     from server.cursors import Cursors
     from server.docs import Asset
     from server.health import Health
     from server.ids import Ids
+    from server.limits import Limits
     from server.lists import Lists
     from server.metrics import Metrics
     from server.middlewares import Endpoint
     from server.pages import Pages
     from server.passwords import Passwords
     from server.people import People
+    from server.ratelimit import Allowance
     from server.sessions import Principal, Sessions
     from server.tickets import Tickets
     from server.websocket import Sockets
@@ -52,6 +55,8 @@ SESSIONS: web.AppKey["Sessions"] = web.AppKey("sessions")
 PASSWORDS: web.AppKey["Passwords"] = web.AppKey("passwords")
 TICKETS: web.AppKey["Tickets"] = web.AppKey("tickets")
 REDIS: web.AppKey["Redis"] = web.AppKey("redis")
+LIMITS: web.AppKey["Limits"] = web.AppKey("limits")
+ADDRESSES: web.AppKey["Addresses"] = web.AppKey("addresses")
 METRICS: web.AppKey["Metrics"] = web.AppKey("metrics")
 HEALTH: web.AppKey["Health"] = web.AppKey("health")
 # Absent where no page of another origin is let in.
@@ -63,6 +68,8 @@ ENDPOINTS: web.AppKey[dict[web.AbstractRoute, "Endpoint"]] = web.AppKey("endpoin
 
 # Who calls; absent on public routes.
 PRINCIPAL: web.RequestKey["Principal"] = web.RequestKey("principal")
+# What the caller may still ask for; absent on public routes, and without a limit.
+ALLOWANCE: web.RequestKey["Allowance"] = web.RequestKey("allowance")
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id")
 # The trace id of a valid W3C traceparent; absent without one.
 TRACE_ID: web.RequestKey[str] = web.RequestKey("trace_id")

@@ -141,6 +141,15 @@ class Metrics:
         self.actor_failures = self._counter(
             "actor_failures", "Actors that stopped for something unexpected."
         )
+        self.refused = Counter(
+            "boardcast_limited_requests",
+            "Requests that a limit refused.",
+            ("limit",),
+            registry=self.registry,
+        )
+        self.unsettled = self._counter(
+            "limit_settlements_failed", "Times that limits could not be shared."
+        )
         self.cache_requests = Counter(
             "boardcast_cache_requests",
             "Reads that asked a cache.",
@@ -161,6 +170,10 @@ class Metrics:
     def failed(self) -> None:
         """Count an actor that stopped for something unexpected."""
         self.actor_failures.inc()
+
+    def limited(self, limit: str) -> None:
+        """Count a request that a limit refused."""
+        self.refused.labels(limit).inc()
 
     def sample(self, name: str, documentation: str, read: Callable[[], float]) -> None:
         """Show what `read` gives as the gauge `boardcast_<name>`; it may not wait."""

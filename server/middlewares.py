@@ -2,11 +2,13 @@
 
 context
     gives the request its id, counts and times it, writes its line, sets the headers
-    that every answer has.
+    that every answer has, and those that tell a known caller what they have left:
+    on refusals too, and after what a 304 cost has been given back.
 errors
     turns whatever is raised inside into a problem document.
 authentication
-    finds out who calls, then checks ids, query and body against the route's row.
+    finds out who calls and whether they may ask so often, then checks ids, query and
+    body against the route's row: who asks too often costs no more than that.
 """
 
 import itertools
@@ -27,8 +29,10 @@ from server.cors import METHODS
 from server.headers import API, CSP, NOSNIFF, SECURITY
 from server.headers import REQUEST_ID as REQUEST_ID_HEADER
 from server.keys import (
+    ALLOWANCE,
     BODY,
     CORS,
+    LIMITS,
     PATH_IDS,
     PRINCIPAL,
     QUERY,
@@ -36,6 +40,7 @@ from server.keys import (
     SESSIONS,
     TRACE_ID,
 )
+from server.limits import announce
 from server.metrics import HttpMetrics, Metrics, Timing
 from server.problems import (
     Problem,
@@ -65,6 +70,7 @@ class Endpoint:
     method: str
     template: str
     is_public: bool
+    is_secret: bool = False
     upgrades: bool = False
     id_names: tuple[str, ...] = ()
     query: QueryReader
@@ -97,7 +103,11 @@ def _context(
         finally:
             http.in_flight -= is_counted
         if not response.prepared:
+            if endpoint is not None and endpoint.is_secret:
+                response.headers[hdrs.CACHE_CONTROL] = "no-store"
             complete(response, request_id)
+            if ALLOWANCE in request:
+                announce(response, request[ALLOWANCE])
         seconds = perf_counter() - started
         if is_counted:
             _timing(http, endpoint, request, response.status).observe(seconds)
@@ -242,7 +252,8 @@ def _gate(endpoints: Endpoints) -> Middleware:
         if endpoint is None:  # nothing is there, or not for this method
             return await handler(request)
         if not endpoint.is_public:
-            request[PRINCIPAL] = await _principal(request)
+            request[PRINCIPAL] = principal = await _principal(request)
+            request.app[LIMITS].admit(request, principal.user_id)
         if endpoint.id_names:
             request[PATH_IDS] = path_ids(request, endpoint.id_names)
         request[QUERY] = endpoint.query.read(request)

@@ -33,6 +33,7 @@ Tasks and projects over REST, with live events over a WebSocket.
 
 Errors are RFC 9457 problem documents; program against their `code`. Timestamps are
 RFC 3339 in UTC. Every answer has an `X-Request-ID`: yours, if you sent a safe one.
+Requests are limited for each user, a 304 costs nothing, and a 429 says when to go on.
 Unknown fields and unknown query parameters are refused, never ignored.
 
 Any address may also answer 405 (with `Allow`), 414 (an address over 8000 bytes), 417,
@@ -60,6 +61,14 @@ _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "Preference-Applied": ("`return=minimal` if that was asked for.", _TEXT),
     "Idempotency-Replayed": ("`true` if this is the first answer again.", _TEXT),
     "Vary": ("Which headers of the request the answer depends on.", _TEXT),
+    "RateLimit-Policy": (
+        "Quota `q` for `w` seconds; this and RateLimit are for known callers only.",
+        {**_TEXT, "examples": ['"default";q=1200;w=60']},
+    ),
+    "RateLimit": (
+        "What is left, `r`, and the seconds, `t`, until all is back, with `r=0` some.",
+        {**_TEXT, "examples": ['"default";r=1187;t=1']},
+    ),
     "Cache-Control": ("Who may keep this answer.", _TEXT),
 }
 _REQUEST_HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
@@ -84,6 +93,7 @@ _PROBLEMS: Mapping[int, str] = {
     413: "The body is larger than the server takes.",
     415: "The body has another media type.",
     422: "It can be read, but is not valid.",
+    429: "Too often; wait as long as Retry-After says.",
     500: "Something went wrong on our side.",
     503: "Not right now; try again.",
 }
@@ -99,11 +109,13 @@ _EXAMPLES: Mapping[int, Problem] = {
         internal_error(),
     )
 }
+_LIMIT_HEADERS = ("RateLimit-Policy", "RateLimit")
 _PROBLEM_HEADERS: Mapping[int, tuple[str, ...]] = {
     401: ("WWW-Authenticate",),
     410: ("Link",),
     412: ("ETag",),
     415: ("Accept-Patch",),
+    429: ("Retry-After",),
     503: ("Retry-After",),
 }
 
@@ -152,6 +164,8 @@ class _Writer:
             components.header(name, {"description": text, "schema": shape})
         for status, text in _PROBLEMS.items():
             names = ("Cache-Control", *_PROBLEM_HEADERS.get(status, ()))
+            if status != HTTPStatus.UNAUTHORIZED:
+                names = (*names, *_LIMIT_HEADERS)
             reply = Reply(
                 description=text,
                 schema=answers.Problem,
@@ -232,13 +246,17 @@ class _Writer:
 
 
 def _replies(route: Route) -> Mapping[int, Reply]:
-    """Add what is answered where no body is preferred."""
-    if "Prefer" not in route.request_headers:
-        return route.replies
+    """Add what known callers are told, and what is answered if no body is preferred."""
+    extra: tuple[str, ...] = () if route.is_public else _LIMIT_HEADERS
+    prefers = "Prefer" in route.request_headers
+    if prefers:
+        extra += ("Preference-Applied",)
     replies = {
-        status: replace(reply, headers=(*reply.headers, "Preference-Applied"))
+        status: replace(reply, headers=(*reply.headers, *extra))
         for status, reply in route.replies.items()
     }
+    if not prefers:
+        return replies
     if HTTPStatus.OK in replies:
         headers = replies[HTTPStatus.OK].headers
         description = "Done; you preferred no body."
@@ -251,7 +269,7 @@ def _refusals(route: Route) -> set[int]:
     if route.query().unknown != EXCLUDE:
         statuses.add(HTTPStatus.UNPROCESSABLE_ENTITY)
     if not route.is_public:
-        statuses |= {401, 503}
+        statuses |= {401, 429, 503}
     if "_id}" in route.path:
         statuses.add(HTTPStatus.NOT_FOUND)
     if route.body is not None:

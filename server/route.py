@@ -30,8 +30,8 @@ class Route:
     `actions` are what the handler has decided in the domain; Action.VISIT alone means
     that nobody has to be logged in. `problems` are the refusals that are its own:
     those that every route shares are added to the document. `path_choices` are the
-    values of a variable step of the path that is no id. `name` tells apart rows that
-    share a handler.
+    values of a variable step of the path that is no id. No answer of one that
+    `is_secret` may be stored. `name` tells apart rows that share a handler.
     """
 
     method: str
@@ -49,6 +49,7 @@ class Route:
     request_headers: tuple[str, ...] = ()
     path_choices: tuple[str, ...] = ()
     upgrades: bool = False
+    is_secret: bool = False
     name: str = ""
 
     @property

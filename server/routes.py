@@ -82,6 +82,7 @@ def _endpoint(route: Route, method: str) -> Endpoint:
         method=method,
         template=route.path,
         is_public=route.is_public,
+        is_secret=route.is_secret,
         upgrades=route.upgrades,
         id_names=tuple(re.findall(r"{(\w+_id)}", route.path)),
         query=QueryReader(route.query()),

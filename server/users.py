@@ -42,6 +42,7 @@ async def change_password(request: web.Request) -> web.StreamResponse:
     if known is None:
         raise InvalidToken
     _refuse_password(body, known)
+    request.app[keys.LIMITS].admit_account(principal.user_id)
     if not await passwords.verify(body["old_password"], known.password_hash):
         raise _wrong_password()
     ended = await users.change_password(

@@ -32,6 +32,9 @@ CONFIG = Config(
     jwt_secret=b"an access secret for the tests only",
     jwt_refresh_secret=b"a refresh secret for the tests only",
     access_log="off",
+    # On, so that every test runs what limits cost, but out of the way.
+    rate_limit_per_minute=1_000_000,
+    login_limit_per_minute=100_000,
 )
 _numbers = itertools.count(1)
 

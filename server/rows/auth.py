@@ -15,6 +15,7 @@ ROWS: tuple[Route, ...] = (
         actions=VISIT,
         summary="Make an account",
         tag="auth",
+        is_secret=True,
         body=schemas.Register,
         example={
             "email": "ada@example.com",
@@ -29,7 +30,7 @@ ROWS: tuple[Route, ...] = (
                 headers=("Location",),
             )
         },
-        problems=(409,),
+        problems=(409, 429),
     ),
     Route(
         method="POST",
@@ -38,10 +39,11 @@ ROWS: tuple[Route, ...] = (
         actions=VISIT,
         summary="Log in",
         tag="auth",
+        is_secret=True,
         body=schemas.Login,
         example={"email": "ada@example.com", "password": "correct horse battery"},
         replies={200: _PAIR},
-        problems=(401,),
+        problems=(401, 429),
     ),
     Route(
         method="POST",
@@ -50,11 +52,12 @@ ROWS: tuple[Route, ...] = (
         actions=VISIT,
         summary="Get a new pair for a refresh token, in the body or as Bearer",
         tag="auth",
+        is_secret=True,
         body=schemas.Refresh,
         is_body_required=False,
         example={"refresh_token": "q9Jm3…"},
         replies={200: _PAIR},
-        problems=(401,),
+        problems=(401, 429),
     ),
     Route(
         method="POST",
@@ -63,6 +66,7 @@ ROWS: tuple[Route, ...] = (
         actions=OWN,
         summary="End this session",
         tag="auth",
+        is_secret=True,
         replies={204: DONE},
     ),
     Route(
@@ -72,6 +76,7 @@ ROWS: tuple[Route, ...] = (
         actions=OWN,
         summary="List your sessions",
         tag="auth",
+        is_secret=True,
         query=schemas.OffsetQuery,
         replies={200: Reply(description="A page of them.", schema=answers.SessionList)},
     ),
@@ -82,6 +87,7 @@ ROWS: tuple[Route, ...] = (
         actions=OWN,
         summary="End one of your sessions",
         tag="auth",
+        is_secret=True,
         replies={204: DONE},
     ),
 )

@@ -11,6 +11,7 @@ ROWS: tuple[Route, ...] = (
         actions=OWN,
         summary="Get a ticket that opens one WebSocket",
         tag="live",
+        is_secret=True,
         replies={
             201: Reply(
                 description="The ticket.",

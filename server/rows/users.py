@@ -37,6 +37,7 @@ ROWS: tuple[Route, ...] = (
         actions=OWN,
         summary="Change your password, and end your other sessions",
         tag="users",
+        is_secret=True,
         body=schemas.PasswordChange,
         example={
             "old_password": "correct horse battery",

@@ -12,6 +12,7 @@ from marshmallow import Schema, fields
 from actors.domain.model import UserId, UserRole
 from actors.domain.permissions import Action
 from server import keys
+from server.limits import Limits
 from server.logs import AccessLog
 from server.metrics import Metrics
 from server.middlewares import Endpoint, stack
@@ -93,6 +94,7 @@ def small_app(
     settings: Settings | None = None,
     lines: io.StringIO | None = None,
     body_limit_bytes: int = 1024**2,
+    limits: Limits | None = None,
 ) -> web.Application:
     settings = settings or Settings(access_log="all" if lines else "off")
     endpoints: dict[web.AbstractRoute, Endpoint] = {}
@@ -103,6 +105,7 @@ def small_app(
         client_max_size=body_limit_bytes,
     )
     app[keys.METRICS] = metrics
+    app[keys.LIMITS] = limits or Limits()
     app[keys.ENDPOINTS] = endpoints
     app[keys.CONFIG] = settings  # type: ignore[assignment]  # the part that is read
     app[keys.SESSIONS] = FakeSessions()  # type: ignore[assignment]

@@ -14,7 +14,9 @@ from aiohttp.test_utils import TestClient
 from actors.domain.errors import EmailTaken
 from actors.domain.model import UserId, UserRole
 from server import auth, keys, users
+from server.addresses import Addresses
 from server.ids import Ids
+from server.limits import Limits
 from server.middlewares import errors
 from server.passwords import Passwords, PasswordsBusy
 from server.registration import create_account
@@ -91,6 +93,7 @@ async def app(
     app.router.add_post("/ws/tickets", auth.create_ticket)
     app[keys.ACCOUNTS] = accounts = Accounts(database)
     app[keys.USERS] = Users(database)
+    app[keys.LIMITS], app[keys.ADDRESSES] = Limits(), Addresses()
     app[keys.IDS] = Ids(Store(database))
     tokens = Tokens(access_secret=b"a" * 32, refresh_secret=b"r" * 32)
     app[keys.SESSIONS] = Sessions(accounts, tokens)

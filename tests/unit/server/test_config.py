@@ -47,6 +47,9 @@ def test_each_variable_reaches_its_setting():
             "BOARDCAST_DATA_DIR": "/srv/data",
             "BOARDCAST_CORS_ORIGINS": "https://a.example, http://localhost:3000",
             "BOARDCAST_GROUP_COMMIT": "false",
+            "BOARDCAST_RATE_LIMIT_PER_MINUTE": "0",
+            "BOARDCAST_LOGIN_LIMIT_PER_MINUTE": "5",
+            "BOARDCAST_TRUSTED_PROXIES": "10.0.0.0/8, ::1,192.0.2.7",
             "BOARDCAST_DATABASE_TIMEOUT_SECONDS": "0.5",
             "BOARDCAST_LOG_FORMAT": "console",
             "DATABASE_URL": "postgres://db/x",
@@ -61,6 +64,8 @@ def test_each_variable_reaches_its_setting():
     assert config.data_dir == Path("/srv/data")
     assert config.cors_origins == ("https://a.example", "http://localhost:3000")
     assert config.group_commit is False
+    assert (config.rate_limit_per_minute, config.login_limit_per_minute) == (0, 5)
+    assert config.trusted_proxies == ("10.0.0.0/8", "::1", "192.0.2.7")
     assert config.database_timeout_seconds == 0.5
     assert config.log_format == "console"
     assert config.database_url == "postgres://db/x"
@@ -429,3 +434,23 @@ def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_mistake():
 
 def test_every_setting_may_be_set():
     assert Config.mistyped({i.metadata["env"]: "" for i in fields(Config)}) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["10.0.0.0/33", "10.0.0.1/8", "proxy", "10.0.0.0/8,x", "1.2.3.4.5", "*"]
+)
+def test_a_proxy_that_is_no_network_is_refused(text: str):
+    (problem,) = problems({**KEYS, "BOARDCAST_TRUSTED_PROXIES": text})
+
+    assert problem.startswith("BOARDCAST_TRUSTED_PROXIES: ")
+    assert "10.0.0.0/8" in problem
+
+
+@pytest.mark.parametrize("name", ["RATE", "LOGIN"])
+@pytest.mark.parametrize("text", ["-1", "x", "1.5"])
+def test_a_limit_that_is_none_is_refused(name: str, text: str):
+    name = f"BOARDCAST_{name}_LIMIT_PER_MINUTE"
+
+    (problem,) = problems({**KEYS, name: text})
+
+    assert problem.startswith(f"{name}: ")

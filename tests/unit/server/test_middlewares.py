@@ -21,6 +21,7 @@ from structlog.testing import capture_logs
 
 from server import keys, logs
 from server.fields import QueryInteger
+from server.limits import Limits
 from server.schemas import AnyQuery, Request
 
 
@@ -573,3 +574,38 @@ async def test_100_continue_is_answered(aiohttp_client: AiohttpClient):
     response = await client.post("/things", json={"text": "x"}, expect100=True)
 
     assert await response.json() == {"text": "x"}
+
+
+async def test_who_asks_too_often_costs_no_more_than_that(
+    aiohttp_client: AiohttpClient,
+):
+    async def fail(request: web.Request) -> web.Response:
+        raise AssertionError
+
+    row = route(fail, method="POST", is_public=False, body=Note)
+    limits = Limits(requests_per_minute=1, clock=lambda: 1000.0)
+    client = await aiohttp_client(small_app(row, limits=limits))
+    first = await client.post("/things?x=1", headers=BEARER)
+
+    response = await client.post("/things?x=1", headers=BEARER, data=b"{")
+
+    assert first.status == 422
+    assert (response.status, await code_of(response)) == (429, "rate_limited")
+    assert response.headers["RateLimit-Policy"] == '"default";q=1;w=60'
+    assert response.headers["RateLimit"] == '"default";r=0;t=61'
+    assert response.headers["Retry-After"] == "61"
+
+
+async def test_a_failure_tells_what_is_left_too(aiohttp_client: AiohttpClient):
+    async def fail(request: web.Request) -> web.Response:
+        raise ValueError("boom")
+
+    limits = Limits(requests_per_minute=5)
+    row = route(fail, is_public=False)
+    client = await aiohttp_client(small_app(row, limits=limits))
+
+    with capture_logs():
+        response = await client.get("/things", headers=BEARER)
+
+    assert response.status == 500
+    assert response.headers["RateLimit"].startswith('"default";r=4;')

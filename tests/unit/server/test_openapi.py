@@ -120,6 +120,20 @@ def test_every_parameter_of_a_query_is_described(row, operation):
     assert described == set(row.query().fields)
 
 
+@pytest.mark.parametrize(("row", "operation"), OPERATIONS)
+def test_known_callers_are_promised_to_be_told_what_they_have_left(row, operation):
+    told = {"RateLimit", "RateLimit-Policy"}
+    for status, response in operation["responses"].items():
+        headers = resolved(response)["headers"].keys()
+        if status == "401":
+            assert not headers & told
+        elif not row.is_public:
+            assert headers >= told
+    if not row.is_public or row.path in {"/auth/login", "/auth/refresh"}:
+        refusal = resolved(operation["responses"]["429"])
+        assert "Retry-After" in refusal["headers"]
+
+
 def test_input_schemas_allow_nothing_else():
     for name, shape in DOCUMENT["components"]["schemas"].items():
         if isinstance(getattr(schemas, name, None), type):
