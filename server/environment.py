@@ -135,11 +135,13 @@ def read_origin(text: str) -> str:
 
 def read_network(text: str) -> str:
     """Take an address or a network; refuse anything else."""
+    plain = text.strip()
     try:
-        return str(ip_network(text.strip()))
+        ip_network(plain)
     except ValueError:
-        sentence = f"{text.strip()!r} is not like 10.0.0.0/8 or 192.0.2.7"
+        sentence = f"{plain!r} is not like 10.0.0.0/8 or 192.0.2.7"
         raise ValidationError(sentence) from None
+    return plain
 
 
 def _checked(each: Check) -> Check:
