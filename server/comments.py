@@ -10,8 +10,9 @@ from actors.domain.events import CommentEvent, Event
 from actors.domain.model import Comment, CommentId
 from actors.project import ProjectActor
 from server import keys
+from server.idempotency import once
 from server.representations import encode_comment
-from server.requests import Stamp, answer, once, stamp_of, task_id_of
+from server.requests import Stamp, answer, stamp_of, task_id_of
 from server.tasks import actor_of_task, visible_task
 from server.timelines import Place, answer_page, place_before
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from server.people import People
     from server.sessions import Principal, Sessions
     from server.tickets import Tickets
+    from server.tokens import Tokens
     from server.websocket import Sockets
     from sql.accounts import Accounts
     from sql.database import Database
@@ -48,6 +49,7 @@ PEOPLE: web.AppKey["People"] = web.AppKey("people")
 SOCKETS: web.AppKey["Sockets"] = web.AppKey("sockets")
 IDS: web.AppKey["Ids"] = web.AppKey("ids")
 SESSIONS: web.AppKey["Sessions"] = web.AppKey("sessions")
+TOKENS: web.AppKey["Tokens"] = web.AppKey("tokens")
 PASSWORDS: web.AppKey["Passwords"] = web.AppKey("passwords")
 TICKETS: web.AppKey["Tickets"] = web.AppKey("tickets")
 REDIS: web.AppKey["Redis"] = web.AppKey("redis")

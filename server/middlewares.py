@@ -23,7 +23,7 @@ from multidict import istr
 
 from actors.domain.errors import DomainError
 from server import logs
-from server.headers import API, CSP, NOSNIFF, SECURITY
+from server.headers import API, CSP, IDEMPOTENCY_KEY, NOSNIFF, SECURITY
 from server.headers import REQUEST_ID as REQUEST_ID_HEADER
 from server.keys import (
     BODY,
@@ -44,6 +44,7 @@ from server.problems import (
     unauthenticated,
 )
 from server.sessions import Principal
+from server.tokens import InvalidToken
 from server.validation import ACCEPT_PATCH, BodyReader, QueryReader, path_ids
 
 _TRACEPARENT = istr("traceparent")
@@ -64,6 +65,8 @@ class Endpoint:
     template: str
     is_public: bool
     upgrades: bool = False
+    has_no_version: bool = False
+    ends_session: bool = False
     id_names: tuple[str, ...] = ()
     query: QueryReader
     body: BodyReader | None = None
@@ -223,7 +226,10 @@ def _gate(endpoints: Endpoints) -> Middleware:
         if endpoint is None:  # nothing is there, or not for this method
             return await handler(request)
         if not endpoint.is_public:
-            request[PRINCIPAL] = await _principal(request)
+            request[PRINCIPAL] = await _principal(request, endpoint)
+        if endpoint.has_no_version and hdrs.IF_MATCH in request.headers:
+            sentence = "This has no version that If-Match could name."
+            raise Problem(412, "version_mismatch", sentence)
         if endpoint.id_names:
             request[PATH_IDS] = path_ids(request, endpoint.id_names)
         request[QUERY] = endpoint.query.read(request)
@@ -234,10 +240,15 @@ def _gate(endpoints: Endpoints) -> Middleware:
     return authentication
 
 
-async def _principal(request: web.Request) -> Principal:
+async def _principal(request: web.Request, endpoint: Endpoint) -> Principal:
     header = request.headers.get(hdrs.AUTHORIZATION, "")
     if header[:7].lower() != "bearer ":
         raise unauthenticated()
     token = header[7:].strip()
     sessions = request.app[SESSIONS]
-    return sessions.cached(token) or await sessions.authenticate(token)
+    try:
+        return sessions.cached(token) or await sessions.authenticate(token)
+    except InvalidToken:
+        if endpoint.ends_session and IDEMPOTENCY_KEY in request.headers:
+            return sessions.departed(token)
+        raise

@@ -58,6 +58,7 @@ _REQUEST_HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
         {"type": "string", "pattern": r"^[\x21\x23-\x5b\x5d-\x7e]{1,255}$"},
     ),
 }
+_ANSWERING = {"Prefer": "Preference-Applied", "Idempotency-Key": "Idempotency-Replayed"}
 _PROBLEMS: Mapping[int, str] = {
     400: "The request cannot be read.",
     401: "Nobody, or not validly, logged in.",
@@ -205,14 +206,15 @@ class _Writer:
 
 
 def _replies(route: Route) -> Mapping[int, Reply]:
-    """Add what is answered where no body is preferred."""
-    if "Prefer" not in route.request_headers:
-        return route.replies
+    """Add the headers that answer the request's, and the answer without a body."""
+    added = tuple(
+        _ANSWERING[name] for name in route.request_headers if name in _ANSWERING
+    )
     replies = {
-        status: replace(reply, headers=(*reply.headers, "Preference-Applied"))
+        status: replace(reply, headers=(*reply.headers, *added)) if added else reply
         for status, reply in route.replies.items()
     }
-    if HTTPStatus.OK in replies:
+    if "Prefer" in route.request_headers and HTTPStatus.OK in replies:
         headers = replies[HTTPStatus.OK].headers
         description = "Done; you preferred no body."
         replies[204] = Reply(description=description, headers=headers)

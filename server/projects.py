@@ -16,6 +16,7 @@ from actors.domain.events import Event, MemberEvent, ProjectEvent
 from actors.domain.model import Project, UserId
 from actors.project import ProjectActor
 from server import keys
+from server.idempotency import once
 from server.representations import encode_list, encode_member, encode_project
 from server.requests import (
     Stamp,
@@ -23,7 +24,6 @@ from server.requests import (
     answer_bytes,
     answer_list,
     caller_of,
-    once,
     project_id_of,
     stamp_of,
 )

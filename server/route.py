@@ -30,7 +30,9 @@ class Route:
     `actions` are what the handler has decided in the domain; Action.VISIT alone means
     that nobody has to be logged in. `problems` are the refusals that are its own:
     those that every route shares are added to the document. `path_choices` are the
-    values of a variable step of the path that is no id. `name` tells apart rows that
+    values of a variable step of the path that is no id. What is not `is_versioned` has
+    no version that If-Match could name. Who repeats what `ends_session` is let in with
+    the token of that session, for the first answer only. `name` tells apart rows that
     share a handler.
     """
 
@@ -49,6 +51,8 @@ class Route:
     request_headers: tuple[str, ...] = ()
     path_choices: tuple[str, ...] = ()
     upgrades: bool = False
+    is_versioned: bool = True
+    ends_session: bool = False
     name: str = ""
 
     @property
@@ -65,7 +69,7 @@ class Route:
 # What many rows say.
 READ = ("If-None-Match",)
 WRITE = ("If-Match", "Idempotency-Key", "Prefer")
-CREATE = ("Idempotency-Key", "Prefer")
+EFFECT = ("If-Match", "Idempotency-Key")
 VISIT = (Action.VISIT,)
 OWN = (Action.USE_OWN_ACCOUNT,)
 

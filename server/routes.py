@@ -81,6 +81,8 @@ def _endpoint(route: Route, method: str) -> Endpoint:
         template=route.path,
         is_public=route.is_public,
         upgrades=route.upgrades,
+        has_no_version="If-Match" in route.request_headers and not route.is_versioned,
+        ends_session=route.ends_session,
         id_names=tuple(re.findall(r"{(\w+_id)}", route.path)),
         query=QueryReader(route.query()),
         body=_body_reader(route),

@@ -12,13 +12,13 @@ from actors.domain.events import Event, TaskEvent
 from actors.domain.model import ProjectId, Task, TaskId
 from actors.project import ProjectActor
 from server import keys
+from server.idempotency import once
 from server.representations import encode_task
 from server.requests import (
     Stamp,
     answer,
     answer_list,
     caller_of,
-    once,
     stamp_of,
     task_id_of,
 )

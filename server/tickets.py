@@ -58,13 +58,17 @@ class Tickets:
         self._is_away = False
         self._kept: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
 
-    async def issue(self, principal: Principal) -> str:
-        """Make a ticket for this principal."""
+    async def issue(self, principal: Principal, word: str | None = None) -> str:
+        """Make a ticket for this principal, of 256 bits that nobody can guess.
+
+        It ends in `word`, if that is given.
+        """
         holder = _dump(principal)
-        ticket = _SHARED + secrets.token_urlsafe(32)
+        word = secrets.token_urlsafe(32) if word is None else word
+        ticket = _SHARED + word
         if await self._share(ticket, holder):
             return ticket
-        ticket = _LOCAL + secrets.token_urlsafe(32)
+        ticket = _LOCAL + word
         self._forget_expired()
         self._kept[_key(ticket)] = (self._clock() + LIFETIME_SECONDS, holder)
         if len(self._kept) > _KEPT:

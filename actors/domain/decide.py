@@ -104,7 +104,8 @@ def decide(state: ProjectState, command: Command) -> tuple[Event, ...]:
 
 
 def _create_task(state: ProjectState, command: CreateTask) -> tuple[Event, ...]:
-    _writable_project(state, command, Action.CREATE_TASK)
+    project = _writable_project(state, command, Action.CREATE_TASK)
+    _match(command, project.version)
     is_done = command.status is TaskStatus.COMPLETED
     task = Task(
         id=command.task_id,

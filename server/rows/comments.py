@@ -40,7 +40,7 @@ ROWS: tuple[Route, ...] = (
             201: Reply(
                 description="The new comment.",
                 schema=answers.Comment,
-                headers=("ETag", "Location", "Idempotency-Replayed"),
+                headers=("ETag", "Location"),
             )
         },
         problems=(403, 409),

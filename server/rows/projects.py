@@ -2,7 +2,7 @@
 
 from actors.domain.permissions import Action
 from server import answers, log, projects, schemas
-from server.route import CREATE, DONE, READ, UNCHANGED, WRITE, Reply, Route
+from server.route import DONE, READ, UNCHANGED, WRITE, Reply, Route
 
 _PROJECT = Reply(description="The project.", schema=answers.Project, headers=("ETag",))
 
@@ -35,12 +35,13 @@ ROWS: tuple[Route, ...] = (
         tag="projects",
         body=schemas.ProjectCreate,
         example={"name": "Launch", "description": "Everything until the first of May"},
-        request_headers=CREATE,
+        request_headers=WRITE,
+        is_versioned=False,
         replies={
             201: Reply(
                 description="The new project; it is yours.",
                 schema=answers.Project,
-                headers=("ETag", "Location", "Idempotency-Replayed"),
+                headers=("ETag", "Location"),
             )
         },
     ),

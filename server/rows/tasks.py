@@ -2,7 +2,7 @@
 
 from actors.domain.permissions import Action
 from server import answers, log, schemas, tasks
-from server.route import CREATE, DONE, READ, UNCHANGED, WRITE, Reply, Route
+from server.route import DONE, READ, UNCHANGED, WRITE, Reply, Route
 
 _TASK = Reply(description="The task.", schema=answers.Task, headers=("ETag",))
 
@@ -31,16 +31,16 @@ ROWS: tuple[Route, ...] = (
         path="/tasks",
         handler=tasks.create_task,
         actions=(Action.CREATE_TASK,),
-        summary="Create a task",
+        summary="Create a task; `If-Match` names versions of its project",
         tag="tasks",
         body=schemas.TaskCreate,
         example={"title": "Write the announcement", "priority": "high"},
-        request_headers=CREATE,
+        request_headers=WRITE,
         replies={
             201: Reply(
                 description="The new task.",
                 schema=answers.Task,
-                headers=("ETag", "Location", "Idempotency-Replayed"),
+                headers=("ETag", "Location"),
             )
         },
         problems=(403, 404, 409),

@@ -1,0 +1,55 @@
+"""Handler of tickets: what a browser opens a WebSocket with."""
+
+from functools import partial
+
+import msgspec
+from aiohttp import web
+
+from server import keys
+from server.idempotency import once, receipt_of, spent
+from server.representations import encode
+from server.requests import Stamp, answer_unstored
+from server.tickets import LIFETIME_SECONDS
+from sql.receipts import Remembered
+
+_TICKET = b"ticket"
+
+
+class _TicketSeed(msgspec.Struct):
+    """What a ticket is made of again, by who has the secrets."""
+
+    place: str
+    seed: str
+
+
+async def create_ticket(request: web.Request) -> web.StreamResponse:
+    """Make a ticket that opens one WebSocket."""
+    about = str(request[keys.PRINCIPAL].session_id)
+    issue, again = partial(_issue, request), partial(_ticket_again, request)
+    return await once(request, issue, 201, replay=again, about=about)
+
+
+async def _issue(request: web.Request, stamp: Stamp) -> web.Response:
+    """Make the ticket, then keep its key: one that nobody was told of expires."""
+    tokens, tickets = request.app[keys.TOKENS], request.app[keys.TICKETS]
+    seed = tokens.new_seed()
+    word = tokens.derived(_TICKET, seed.bits)
+    ticket = await tickets.issue(request[keys.PRINCIPAL], word)
+    made_of = encode({"place": ticket.removesuffix(word), "seed": seed.bits})
+    receipt = receipt_of(stamp["key"], made_of)
+    if receipt is not None:
+        await request.app[keys.STORE].keep(receipt)
+    return _ticket(ticket)
+
+
+async def _ticket_again(request: web.Request, known: Remembered) -> web.Response:
+    if known.age_seconds >= LIFETIME_SECONDS:
+        raise spent("The ticket that this key got has expired.")
+    made_of = msgspec.json.decode(known.body or "", type=_TicketSeed)
+    word = request.app[keys.TOKENS].derived(_TICKET, made_of.seed)
+    return _ticket(made_of.place + word)
+
+
+def _ticket(ticket: str) -> web.Response:
+    body = encode({"ticket": ticket, "expires_in": LIFETIME_SECONDS})
+    return answer_unstored(body, status=201)
