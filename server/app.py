@@ -155,7 +155,7 @@ async def _actors(app: web.Application) -> AsyncIterator[None]:
         entries_limit=limit,
         meter=metrics,
     )
-    app[keys.FEEDS] = (sights, hub)
+    app[keys.FEEDS], app[keys.SIGHTS] = (sights, hub), sights
     around = Surroundings(
         store=store,
         journal=journal,

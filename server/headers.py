@@ -7,6 +7,7 @@ CSP = istr("Content-Security-Policy")
 NOSNIFF = istr("X-Content-Type-Options")
 REQUEST_ID = istr("X-Request-ID")
 IDEMPOTENCY_KEY = istr("Idempotency-Key")
+VERSION = istr("X-Version")
 
 SECURITY = CIMultiDict(
     {

@@ -18,7 +18,7 @@ from actors.domain.commands import IdempotencyKey
 from actors.domain.errors import KeyAlreadyUsed
 from actors.domain.model import ProjectId, UserId
 from server import keys
-from server.headers import IDEMPOTENCY_KEY, json_headers
+from server.headers import IDEMPOTENCY_KEY, VERSION, json_headers
 from server.problems import FieldError, Problem
 from server.requests import Stamp, answer_written, caller_of, stamp_of
 from sql.receipts import Receipt, Remembered
@@ -203,6 +203,7 @@ async def _shown_again(request: web.Request, known: Remembered) -> web.Response:
     headers = json_headers(f'"{known.version}"')
     if known.project_id is not None and known.version is not None:
         body = await _subject(request, known.project_id, known.version)
+        headers[VERSION] = f"{known.project_id}:{known.version}"
     if known.status == web.HTTPCreated.status_code:
         thing = msgspec.json.decode(body, type=_Identity)
         headers["Location"] = f"{request.path}/{thing.id}"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from server.passwords import Passwords
     from server.people import People
     from server.sessions import Principal, Sessions
+    from server.sights import Sights
     from server.tickets import Tickets
     from server.tokens import Tokens
     from server.websocket import Sockets
@@ -43,6 +44,7 @@ FEEDS: web.AppKey[tuple["Feed", ...]] = web.AppKey("feeds")
 HUB: web.AppKey["Hub"] = web.AppKey("hub")
 CURSORS: web.AppKey["Cursors"] = web.AppKey("cursors")
 LISTS: web.AppKey["Lists"] = web.AppKey("lists")
+SIGHTS: web.AppKey["Sights"] = web.AppKey("sights")
 PAGES: web.AppKey["Pages"] = web.AppKey("pages")
 USERS: web.AppKey["Users"] = web.AppKey("users")
 PEOPLE: web.AppKey["People"] = web.AppKey("people")

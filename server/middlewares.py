@@ -23,6 +23,7 @@ from multidict import istr
 
 from actors.domain.errors import DomainError
 from server import logs
+from server.freshness import names_version, reached
 from server.headers import API, CSP, IDEMPOTENCY_KEY, NOSNIFF, SECURITY
 from server.headers import REQUEST_ID as REQUEST_ID_HEADER
 from server.keys import (
@@ -67,6 +68,7 @@ class Endpoint:
     upgrades: bool = False
     has_no_version: bool = False
     ends_session: bool = False
+    waits: bool = False
     id_names: tuple[str, ...] = ()
     query: QueryReader
     body: BodyReader | None = None
@@ -233,6 +235,8 @@ def _gate(endpoints: Endpoints) -> Middleware:
         if endpoint.id_names:
             request[PATH_IDS] = path_ids(request, endpoint.id_names)
         request[QUERY] = endpoint.query.read(request)
+        if endpoint.waits and names_version(request):
+            request = await reached(request)
         if endpoint.body is not None:
             request[BODY] = await endpoint.body.read(request)
         return await handler(request)

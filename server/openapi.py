@@ -18,6 +18,7 @@ from server.fields import LARGEST_ID, Choices
 from server.problems import MEDIA_TYPE
 from server.route import JSON, Reply, Route
 from server.validation import MERGE_PATCH
+from server.versions import PATTERN
 
 _INTRODUCTION = """\
 Tasks and projects over REST, with live events over a WebSocket.
@@ -47,11 +48,16 @@ _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "WWW-Authenticate": ("How to prove who you are.", _TEXT),
     "Preference-Applied": ("`return=minimal` if that was asked for.", _TEXT),
     "Idempotency-Replayed": ("`true` if this is the first answer again.", _TEXT),
+    "X-Version": ("The project and the version that it has with this write.", _TEXT),
     "Cache-Control": ("Who may keep this answer.", _TEXT),
 }
 _REQUEST_HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "If-Match": ('Only if it still has one of these versions, as in `"7"`.', _TEXT),
     "If-None-Match": ("Answer 304 if it still has one of these tags.", _TEXT),
+    "X-Min-Version": (
+        "The same as `min_version`: a write's `X-Version` can be sent as it is.",
+        {"type": "string", "pattern": PATTERN},
+    ),
     "Prefer": ("`return=minimal` leaves the body out (RFC 7240).", _TEXT),
     "Idempotency-Key": (
         "A repeat with the same key within 24 h gets the first answer.",
@@ -233,6 +239,8 @@ def _refusals(route: Route) -> set[int]:
         statuses |= {400, 408, 413, 415, 422, 503}
     if "If-Match" in route.request_headers:
         statuses.add(HTTPStatus.PRECONDITION_FAILED)
+    if "X-Min-Version" in route.request_headers:
+        statuses |= {409, 422}
     if "Idempotency-Key" in route.request_headers:
         statuses |= {400, 409, 422}
     return statuses

@@ -11,7 +11,7 @@ from multidict import CIMultiDict, istr
 from actors.domain.commands import IdempotencyKey
 from actors.domain.model import Caller, ProjectId, TaskId
 from server import keys
-from server.headers import json_headers
+from server.headers import VERSION, json_headers
 from server.pages import ListAnswer, digest_tag
 
 _ENTITY_TAG = re.compile(r'(W/)?"([^"]*)"')
@@ -67,6 +67,14 @@ def answer(
         return _shown(request, body, headers)
     headers[hdrs.LOCATION] = location
     return answer_written(request, 201, body, headers)
+
+
+def with_version(
+    response: web.Response, project_id: ProjectId, version: int
+) -> web.Response:
+    """Tell what a read elsewhere has to name to be sure to have this write."""
+    response.headers[VERSION] = f"{project_id}:{version}"
+    return response
 
 
 def answer_list(request: web.Request, listed: ListAnswer) -> web.Response:

@@ -61,6 +61,12 @@ class Route:
         return self.actions == (Action.VISIT,)
 
     @property
+    def writes_project(self) -> bool:
+        """Tell whether it makes a version of a project."""
+        in_projects = self.tag in ("tasks", "comments", "projects")
+        return in_projects and self.method != "GET"
+
+    @property
     def operation_id(self) -> str:
         """The handler's name, unless it serves another row as well."""
         return self.name or self.handler.__name__
@@ -68,6 +74,7 @@ class Route:
 
 # What many rows say.
 READ = ("If-None-Match",)
+FRESH = ("If-None-Match", "X-Min-Version")
 WRITE = ("If-Match", "Idempotency-Key", "Prefer")
 EFFECT = ("If-Match", "Idempotency-Key")
 VISIT = (Action.VISIT,)

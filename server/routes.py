@@ -83,6 +83,7 @@ def _endpoint(route: Route, method: str) -> Endpoint:
         upgrades=route.upgrades,
         has_no_version="If-Match" in route.request_headers and not route.is_versioned,
         ends_session=route.ends_session,
+        waits="X-Min-Version" in route.request_headers,
         id_names=tuple(re.findall(r"{(\w+_id)}", route.path)),
         query=QueryReader(route.query()),
         body=_body_reader(route),

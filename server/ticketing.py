@@ -6,11 +6,11 @@ import msgspec
 from aiohttp import web
 
 from server import keys
-from server.idempotency import once, receipt_of, spent
+from server.idempotency import once, spent
 from server.representations import encode
 from server.requests import Stamp, answer_unstored
 from server.tickets import LIFETIME_SECONDS
-from sql.receipts import Remembered
+from sql.receipts import Receipt, Remembered
 
 _TICKET = b"ticket"
 
@@ -31,14 +31,16 @@ async def create_ticket(request: web.Request) -> web.StreamResponse:
 
 async def _issue(request: web.Request, stamp: Stamp) -> web.Response:
     """Make the ticket, then keep its key: one that nobody was told of expires."""
-    tokens, tickets = request.app[keys.TOKENS], request.app[keys.TICKETS]
-    seed = tokens.new_seed()
-    word = tokens.derived(_TICKET, seed.bits)
-    ticket = await tickets.issue(request[keys.PRINCIPAL], word)
-    made_of = encode({"place": ticket.removesuffix(word), "seed": seed.bits})
-    receipt = receipt_of(stamp["key"], made_of)
-    if receipt is not None:
-        await request.app[keys.STORE].keep(receipt)
+    principal, tickets = request[keys.PRINCIPAL], request.app[keys.TICKETS]
+    if stamp["key"] is None:
+        return _ticket(await tickets.issue(principal))
+    tokens = request.app[keys.TOKENS]
+    seed = tokens.new_seed().bits
+    word = tokens.derived(_TICKET, seed)
+    ticket = await tickets.issue(principal, word)
+    made_of = encode({"place": ticket.removesuffix(word), "seed": seed})
+    receipt = Receipt(key=stamp["key"], body=made_of.decode())
+    await request.app[keys.STORE].keep(receipt)
     return _ticket(ticket)
 
 

@@ -2,7 +2,7 @@
 
 from actors.domain.permissions import Action
 from server import answers, log, schemas, tasks
-from server.route import DONE, READ, UNCHANGED, WRITE, Reply, Route
+from server.route import DONE, FRESH, UNCHANGED, WRITE, Reply, Route
 
 _TASK = Reply(description="The task.", schema=answers.Task, headers=("ETag",))
 
@@ -15,7 +15,7 @@ ROWS: tuple[Route, ...] = (
         summary="List the tasks that you may see, the newest first",
         tag="tasks",
         query=schemas.TaskListQuery,
-        request_headers=READ,
+        request_headers=FRESH,
         replies={
             200: Reply(
                 description="A page of tasks.",
@@ -52,7 +52,8 @@ ROWS: tuple[Route, ...] = (
         actions=(Action.SEE_TASK,),
         summary="Show a task",
         tag="tasks",
-        request_headers=READ,
+        query=schemas.FreshQuery,
+        request_headers=FRESH,
         replies={200: _TASK, 304: UNCHANGED},
     ),
     Route(
@@ -113,8 +114,8 @@ ROWS: tuple[Route, ...] = (
         actions=(Action.SEE_TASK,),
         summary="Tell who changed what of a task, and when, the oldest first",
         tag="tasks",
-        query=schemas.PageQuery,
-        request_headers=READ,
+        query=schemas.FreshPageQuery,
+        request_headers=FRESH,
         replies={
             200: Reply(
                 description="A page of the task's events.",
