@@ -12,8 +12,6 @@ from server.requests import Stamp, answer_unstored
 from server.tickets import LIFETIME_SECONDS
 from sql.receipts import Receipt, Remembered
 
-_TICKET = b"ticket"
-
 
 class _TicketSeed(msgspec.Struct):
     """What a ticket is made of again, by who has the secrets."""
@@ -34,11 +32,9 @@ async def _issue(request: web.Request, stamp: Stamp) -> web.Response:
     principal, tickets = request[keys.PRINCIPAL], request.app[keys.TICKETS]
     if stamp["key"] is None:
         return _ticket(await tickets.issue(principal))
-    tokens = request.app[keys.TOKENS]
-    seed = tokens.new_seed().bits
-    word = tokens.derived(_TICKET, seed)
-    ticket = await tickets.issue(principal, word)
-    made_of = encode({"place": ticket.removesuffix(word), "seed": seed})
+    seed = request.app[keys.TOKENS].new_seed().bits
+    ticket = await tickets.issue(principal, partial(_word, request, seed))
+    made_of = encode({"place": ticket[0], "seed": seed})
     receipt = Receipt(key=stamp["key"], body=made_of.decode())
     await request.app[keys.STORE].keep(receipt)
     return _ticket(ticket)
@@ -48,8 +44,11 @@ async def _ticket_again(request: web.Request, known: Remembered) -> web.Response
     if known.age_seconds >= LIFETIME_SECONDS:
         raise spent("The ticket that this key got has expired.")
     made_of = msgspec.json.decode(known.body or "", type=_TicketSeed)
-    word = request.app[keys.TOKENS].derived(_TICKET, made_of.seed)
-    return _ticket(made_of.place + word)
+    return _ticket(made_of.place + _word(request, made_of.seed, made_of.place))
+
+
+def _word(request: web.Request, seed: str, place: str) -> str:
+    return request.app[keys.TOKENS].derived(b"ticket " + place.encode(), seed)
 
 
 def _ticket(ticket: str) -> web.Response:
