@@ -67,6 +67,7 @@ async def once(
     if IDEMPOTENCY_KEY not in request.headers:
         return await act(stamp_of(request))
     key = await key_of(request, caller_of(request).id, status, about=about)
+    _refuse_held(request, key.user_id, key.key)  # so that who waits asks no database
     known = await first_answer(request, key)
     if known is None:
         with alone(request, key.user_id):
@@ -89,16 +90,19 @@ def alone(request: web.Request, who: UserId | str) -> Iterator[None]:
     if text is None:
         yield
         return
+    _refuse_held(request, who, text)
     in_flight, place = request.app[_IN_FLIGHT], (who, text)
-    if place in in_flight:
-        raise Problem(
-            409, "idempotency_key_in_flight", "The first request is still under way."
-        )
     in_flight.add(place)
     try:
         yield
     finally:
         in_flight.discard(place)
+
+
+def _refuse_held(request: web.Request, who: UserId | str, text: str) -> None:
+    if (who, text) in request.app[_IN_FLIGHT]:
+        sentence = "The first request is still under way."
+        raise Problem(409, "idempotency_key_in_flight", sentence)
 
 
 async def key_of(

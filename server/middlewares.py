@@ -44,6 +44,7 @@ from server.problems import (
     problem_response,
     unauthenticated,
 )
+from server.requests import names_tags
 from server.sessions import Principal
 from server.tokens import InvalidToken
 from server.validation import ACCEPT_PATCH, BodyReader, QueryReader, path_ids
@@ -229,7 +230,7 @@ def _gate(endpoints: Endpoints) -> Middleware:
             return await handler(request)
         if not endpoint.is_public:
             request[PRINCIPAL] = await _principal(request, endpoint)
-        if endpoint.has_no_version and hdrs.IF_MATCH in request.headers:
+        if endpoint.has_no_version and names_tags(request):
             sentence = "This has no version that If-Match could name."
             raise Problem(412, "version_mismatch", sentence)
         if endpoint.id_names:

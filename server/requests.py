@@ -148,6 +148,12 @@ def is_known(request: web.Request, etag: str) -> bool:
     )
 
 
+def names_tags(request: web.Request) -> bool:
+    """Say whether If-Match asks for more than that something is there."""
+    lines = request.headers.getall(hdrs.IF_MATCH, ())
+    return bool(lines) and not _is_any(lines)
+
+
 def _if_match(request: web.Request) -> Collection[int] | None:
     """Read If-Match (RFC 9110, 13.1.1): any version for `*`, none for what is no tag.
 
@@ -156,8 +162,12 @@ def _if_match(request: web.Request) -> Collection[int] | None:
     lines = request.headers.getall(hdrs.IF_MATCH, None)
     if lines is None:
         return None
-    if "*" in (line.strip() for line in lines):
+    if _is_any(lines):
         return ANY_VERSION
     named = ", ".join(lines)
     strong = [tag for weak, tag in _ENTITY_TAG.findall(named) if not weak]
     return tuple(int(tag) for tag in strong if _VERSION.fullmatch(tag))
+
+
+def _is_any(lines: Iterable[str]) -> bool:
+    return "*" in (line.strip() for line in lines)

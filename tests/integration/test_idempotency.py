@@ -24,13 +24,13 @@ async def until_told(ada: Person, path: str, body: object, key: str) -> Answer:
         assert answer.code == "idempotency_key_in_flight"
 
 
-async def test_fifty_at_once_make_one_task_and_get_one_answer(board: Board) -> None:
+async def test_a_hundred_at_once_make_one_task_and_get_one_answer(board: Board) -> None:
     ada = await board.person()
     project = await ada.project()
     body = TASK | {"project_id": project["id"]}
 
     answers = await asyncio.gather(
-        *(until_told(ada, "/tasks", body, "k") for _ in range(50))
+        *(until_told(ada, "/tasks", body, "k") for _ in range(100))
     )
 
     assert all(answer.status == 201 for answer in answers)
