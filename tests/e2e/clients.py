@@ -55,6 +55,12 @@ class Api:
             api.headers["Authorization"] = f"Bearer {pair['access_token']}"
             yield api
 
+    def at(self, served: Served) -> Self:
+        """Be the same user at another server of the same secrets and database."""
+        other = type(self)(self._session, served)
+        other.headers = self.headers
+        return other
+
     async def call(
         self, method: str, path: str, body: Mapping[str, object] | None = None
     ) -> Any:
