@@ -235,8 +235,8 @@ def _gate(endpoints: Endpoints) -> Middleware:
             raise Problem(412, "version_mismatch", sentence)
         if endpoint.id_names:
             request[PATH_IDS] = path_ids(request, endpoint.id_names)
-        request[QUERY] = endpoint.query.read(request)
-        if endpoint.waits and names_version(request):
+        request[QUERY] = query = endpoint.query.read(request)
+        if endpoint.waits and names_version(request, query):
             request = await reached(request)
         if endpoint.body is not None:
             request[BODY] = await endpoint.body.read(request)
