@@ -11,6 +11,10 @@ from sql.store import Store
 from sql.users import User, Users
 from tests.factories import ADA, AT, BOB, insert_users, make_key
 
+_AGE = """
+    UPDATE idempotency_keys SET created_at = now() - make_interval(secs => $1)
+"""
+
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
@@ -26,8 +30,7 @@ def receipt(body: str = "{}", key: str = "k") -> Receipt:
 
 async def age(database: Database, seconds: float) -> None:
     async with database.connection() as connection:
-        older = "created_at = now() - make_interval(secs => $1)"
-        await connection.execute(f"UPDATE idempotency_keys SET {older}", seconds)
+        await connection.execute(_AGE, seconds)
 
 
 async def test_what_was_answered_is_remembered_with_its_age(database: Database) -> None:
