@@ -6,12 +6,10 @@ import pytest
 
 from server.route import Route
 from server.routes import ROUTES
-from tests.every_write import World, bodies, make_world
+from tests.every_write import World, bodies, make_world, name_of
 from tests.running_app import Answer, Board
 
-WRITES = [
-    pytest.param(row, id=row.operation_id) for row in ROUTES if row.method != "GET"
-]
+WRITES = [pytest.param(row, id=name_of(row)) for row in ROUTES if row.method != "GET"]
 
 
 async def test_a_known_task_is_not_sent_again(board: Board) -> None:
@@ -83,7 +81,7 @@ async def test_fifty_clients_that_retry_lose_no_change(board: Board) -> None:
 
 
 async def written(world: World, row: Route, if_match: str) -> Answer:
-    body = bodies(world).get(row.operation_id, (None, None))[0]
+    body = bodies(world).get(name_of(row), (None, None))[0]
     who = world.board.nobody if row.is_public else world.ada
     headers = {"If-Match": if_match}
     return await who.ask(row.method, world.path(row), body, headers)

@@ -8,12 +8,12 @@ from server import keys, openapi
 from server.route import Route
 from server.routes import ROUTES
 from server.tokens import InvalidToken
-from tests.every_write import OTHER, PASSWORD, World, bodies, make_world
+from tests.every_write import OTHER, PASSWORD, World, bodies, make_world, name_of
 from tests.running_app import Answer, Board, Person, running
 
 KEY = "k"
 WRITES = [
-    pytest.param(row, id=row.operation_id)
+    pytest.param(row, id=name_of(row))
     for row in ROUTES
     if row.method in {"POST", "PUT", "PATCH"}
 ]
@@ -40,17 +40,17 @@ class Asker:
     row: Route
 
     async def ask(self) -> Answer:
-        return await self._send(self._who, bodies(self.world)[self.row.operation_id][0])
+        return await self._send(self._who, bodies(self.world)[name_of(self.row)][0])
 
     async def ask_otherwise(self) -> Answer:
-        body = bodies(self.world)[self.row.operation_id][1]
+        body = bodies(self.world)[name_of(self.row)][1]
         if body is None:  # what makes it another is the session that asks
             return await self._send(self.world.twin, None)
         return await self._send(self._who, body)
 
     async def effects(self) -> str:
         found = str(await self.world.board.value(EFFECTS))
-        if self.row.operation_id != "create_ticket":
+        if name_of(self.row) != "create_ticket":
             return found
         redis = self.world.board.app[keys.REDIS]
         return str(len(await redis.keys("boardcast:ticket:*")))
@@ -141,7 +141,7 @@ async def test_no_secret_is_kept_with_a_key(board: Board) -> None:
     world = await make_world(board)
     secrets = [PASSWORD, OTHER]
     for name in ("login", "refresh", "create_ticket", "change_password"):
-        row = next(row for row in ROUTES if row.operation_id == name)
+        row = next(row for row in ROUTES if name_of(row) == name)
         path, body = world.path(row), bodies(world)[name][0]
         answer = await world.ada.ask("POST", path, body, {"Idempotency-Key": name})
         assert answer.status < 300, answer
