@@ -62,7 +62,7 @@ class Mailbox:
     """Commands that wait for their actor: at most `size`, first come, first served."""
 
     def __init__(self, size: int, *, clock: Callable[[], float] = time.monotonic):
-        self._queue: asyncio.Queue[Envelope] = asyncio.Queue(size)
+        self._queue: asyncio.Queue[Envelope | None] = asyncio.Queue(size)
         self._clock = clock
         self._is_closed = False
 
@@ -94,16 +94,28 @@ class Mailbox:
         finally:
             timer.cancel()
 
+    def nudge(self) -> None:
+        """Wake who empties it, without a command; one that is full is awake.
+
+        Raises ActorStopped if nobody empties it any more.
+        """
+        if self._is_closed:
+            raise ActorStopped
+        if not self._queue.full():
+            self._queue.put_nowait(None)
+
     async def take(self, limit: int) -> list[Envelope]:
-        """Wait for a command, then take all that are there, up to `limit`."""
+        """Wait for a command or a nudge, then take all there are, up to `limit`."""
         taken = [await self._queue.get()]
         while len(taken) < limit and not self._queue.empty():
             taken.append(self._queue.get_nowait())
         now = self._clock()
-        return [envelope for envelope in taken if envelope.start(now)]
+        return [envelope for envelope in taken if envelope and envelope.start(now)]
 
     def close(self) -> None:
         """Accept nothing more, and answer whoever waits with ActorStopped."""
         self._is_closed = True
         while not self._queue.empty():
-            self._queue.get_nowait().fail(ActorStopped())
+            envelope = self._queue.get_nowait()
+            if envelope is not None:
+                envelope.fail(ActorStopped())

@@ -24,6 +24,7 @@ from actors.domain.commands import (
 )
 from actors.domain.decide import decide
 from actors.domain.errors import (
+    ActorStopped,
     DomainError,
     OutcomeUnknown,
     StateAhead,
@@ -112,6 +113,7 @@ class ProjectActor:
         self._around = around
         self._mailbox = Mailbox(around.mailbox_size)
         self._task: asyncio.Task[None] | None = None
+        self._readers: asyncio.Future[None] | None = None
         self._is_working = False
         self._is_stopping = False
 
@@ -151,6 +153,23 @@ class ProjectActor:
         """
         return await self._mailbox.ask(command, timeout_seconds)
 
+    async def reach(self, version: int, timeout_seconds: float = 2.0) -> None:
+        """Have what was committed before this call taken in, if `version` is not yet.
+
+        A version that there is not is not waited for: look at `state` afterwards.
+        Raises Unavailable; may wait.
+        """
+        if self.state.version >= version:
+            return
+        if self._readers is None:
+            self._mailbox.nudge()
+            self._readers = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await asyncio.shield(self._readers)
+        except TimeoutError:
+            raise StoreUnavailable from None
+
     async def catch_up(self) -> None:
         """Take what was committed elsewhere, in order, and publish it here too.
 
@@ -174,10 +193,30 @@ class ProjectActor:
             while not self._is_stopping:
                 envelopes = await self._mailbox.take(self._around.batch_limit)
                 self._is_working = True
+                await self._serve_readers()
                 await self._guard(envelopes)
                 self._is_working = False
         finally:
             self._mailbox.close()
+            _release(self._readers, ActorStopped())
+
+    async def _serve_readers(self) -> None:
+        """Catch up for those who wait; who comes from here on is for the next turn.
+
+        What they know of may be committed after this read of the log began.
+        """
+        readers, self._readers = self._readers, None
+        if readers is None:
+            return
+        try:
+            await self.catch_up()
+        except StoreUnavailable as error:
+            _release(readers, error)
+        except BaseException:
+            _release(readers, ActorStopped())
+            raise
+        else:
+            _release(readers)
 
     async def _guard(self, envelopes: list[Envelope]) -> None:
         """Carry out a turn; however it ends, nobody is left without an answer."""
@@ -385,3 +424,15 @@ def _is_inbox(state: ProjectState, event: ProjectEvent | MemberEvent) -> bool:
 def _fail_all(envelopes: list[Envelope], error: Exception) -> None:
     for envelope in envelopes:
         envelope.fail(error)
+
+
+def _release(
+    readers: asyncio.Future[None] | None, error: Exception | None = None
+) -> None:
+    if readers is None or readers.done():
+        return
+    if error is None:
+        readers.set_result(None)
+    else:
+        readers.set_exception(error)
+        readers.exception()  # there may be nobody left who waits

@@ -19,7 +19,7 @@ from actors.journal import Journal
 from actors.ports import Audience
 from actors.project import Surroundings
 from actors.registry import Registry
-from server import cors, keys, limits, requests
+from server import cors, idempotency, keys, limits
 from server.config import Config
 from server.cursors import Cursors
 from server.demo import Demo
@@ -75,7 +75,7 @@ def create_app(config: Config, *, urls: Urls) -> web.Application:
     app[keys.METRICS] = metrics
     app[keys.ENDPOINTS] = endpoints
     app[keys.SOCKETS] = Sockets()
-    requests.prepare(app)
+    idempotency.prepare(app, config.jwt_secret)
     register(app)
     cors.install(app, config.cors_origins)
     app.cleanup_ctx.append(_logs(access_log))
@@ -157,7 +157,7 @@ async def _actors(app: web.Application) -> AsyncIterator[None]:
         entries_limit=limit,
         meter=metrics,
     )
-    app[keys.FEEDS] = (sights, hub)
+    app[keys.FEEDS], app[keys.SIGHTS] = (sights, hub), sights
     around = Surroundings(
         store=store,
         journal=journal,
@@ -234,6 +234,7 @@ async def _accounts(app: web.Application) -> AsyncIterator[None]:
     )
     sessions.on_roles_changed(lambda roles: reseat(hub, roles))
     app[keys.ACCOUNTS], app[keys.SESSIONS] = accounts, sessions
+    app[keys.TOKENS] = tokens
     app[keys.USERS] = Users(app[keys.DATABASE])
     app[keys.PASSWORDS] = passwords = Passwords()
     app[keys.TICKETS] = Tickets(app[keys.REDIS])

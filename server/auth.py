@@ -1,22 +1,34 @@
-"""Accounts and sessions over HTTP."""
+"""Handlers of sessions: logging in, staying so, and logging out."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
 
 import msgspec
 from aiohttp import web
 
-from actors.domain.errors import Unavailable
+from actors.domain.commands import IdempotencyKey
+from actors.domain.errors import KeyAlreadyUsed, Unavailable
+from actors.domain.model import UserId
 from server import keys
+from server.idempotency import (
+    alone,
+    as_replay,
+    first_answer,
+    key_for,
+    once,
+    receipt_of,
+    reused,
+    spent,
+)
 from server.problems import Problem
-from server.registration import create_account
-from server.representations import encode, encode_list, encode_user
-from server.sessions import TokenPair
-from server.tickets import LIFETIME_SECONDS
-from server.tokens import InvalidToken
+from server.representations import encode, encode_list
+from server.requests import NO_STORE, Stamp, answer_unstored
+from server.tokens import InvalidToken, TokenPair
 from sql.accounts import Session
+from sql.receipts import Remembered
 from sql.users import Credentials
 
-_NO_STORE = {"Cache-Control": "no-store"}
 _PAGE = 100
 
 
@@ -30,42 +42,43 @@ class _SessionView(msgspec.Struct, frozen=True):
     is_current: bool
 
 
-async def register(request: web.Request) -> web.StreamResponse:
-    """Make an account and its inbox."""
-    body = request[keys.BODY]
-    request.app[keys.LIMITS].admit_address(_address(request))
-    user = await create_account(
-        request.app[keys.ACCOUNTS],
-        request.app[keys.IDS],
-        request.app[keys.PASSWORDS],
-        email=body["email"],
-        username=body["username"],
-        password=body["password"],
-        first_name=body.get("first_name", ""),
-        last_name=body.get("last_name", ""),
-        at=datetime.now(UTC),
-        request_id=request.get(keys.REQUEST_ID, ""),
-    )
-    location = {"Location": f"/users/{user.id}"}
-    return _answer(encode_user(user), status=201, headers=location)
-
-
 async def login(request: web.Request) -> web.StreamResponse:
     """Open a session for an e-mail address or username and a password.
 
     Whether the account is unknown, inactive or has another password shows neither in
-    the answer nor in the time that it takes.
+    the answer nor in the time that it takes; a key is looked at after the password.
     """
     request.app[keys.LIMITS].admit_address(_address(request))
+    body = request[keys.BODY]
+    with alone(request, body.get("email", body.get("username", "")).lower()):
+        return _pair(await _log_in(request, await key_for(request, 200)))
+
+
+async def _log_in(request: web.Request, key: IdempotencyKey | None) -> TokenPair:
     credentials = await _proved(request)
-    pair = await _open(request, credentials)
-    if pair is None and credentials.user.is_active:  # the hash changed meanwhile
-        credentials = await _proved(request)
-        pair = await _open(request, credentials)
+    key = None if key is None else _owned(key, credentials.user.id)
+    known = await first_answer(request, key)
+    if known is not None:
+        return await _opened_before(request, known)
+    try:
+        pair = await _open(request, credentials, key)
+        if pair is None and credentials.user.is_active:  # the hash changed meanwhile
+            credentials = await _proved(request)
+            pair = await _open(request, credentials, key)
+    except KeyAlreadyUsed:  # by another node
+        return await _opened_before(request, await first_answer(request, key))
     if pair is None:
         raise _invalid_credentials()
     await _hash_anew(request.app, credentials, request[keys.BODY]["password"])
-    return _pair(pair)
+    return pair
+
+
+async def _opened_before(request: web.Request, known: Remembered | None) -> TokenPair:
+    """Give the pair of the session that the first log-in with a key opened."""
+    pair = None if known is None else await request.app[keys.SESSIONS].open_again(known)
+    if pair is None:
+        raise spent("The session that this key began has moved on or ended.")
+    return pair
 
 
 async def refresh(request: web.Request) -> web.StreamResponse:
@@ -75,21 +88,45 @@ async def refresh(request: web.Request) -> web.StreamResponse:
     """
     limits, address = request.app[keys.LIMITS], _address(request)
     limits.check_address(address)
-    try:
-        pair = await request.app[keys.SESSIONS].refresh(_refresh_token(request))
-    except InvalidToken:
-        limits.blame_address(address)
-        raise
+    token = _refresh_token(request)
+    key = await key_for(request, 200, about=token)
+    owned = None if key is None else partial(_owned, key)
+    with alone(request, token):
+        try:
+            pair = await request.app[keys.SESSIONS].refresh(token, owned)
+        except InvalidToken:
+            limits.blame_address(address)
+            raise
+        except KeyAlreadyUsed:
+            raise reused() from None
     return _pair(pair)
 
 
 async def logout(request: web.Request) -> web.StreamResponse:
-    """End the session of this very token."""
-    principal = request[keys.PRINCIPAL]
-    await request.app[keys.SESSIONS].revoke(
-        principal.session_id, user_id=principal.user_id, reason="logout"
+    """End the session of this very token.
+
+    With a key it may be repeated with that token, though it speaks for nobody since.
+    """
+    about = str(request[keys.PRINCIPAL].session_id)
+    end = partial(_log_out, request)
+    return await once(request, end, 204, replay=_said_nothing, about=about)
+
+
+async def _log_out(request: web.Request, stamp: Stamp) -> web.Response:
+    principal, key = request[keys.PRINCIPAL], stamp["key"]
+    is_ended = await request.app[keys.SESSIONS].revoke(
+        principal.session_id,
+        user_id=principal.user_id,
+        reason="logout",
+        receipt=receipt_of(key, b""),
     )
-    return web.Response(status=204, headers=_NO_STORE)
+    if key is not None and not is_ended:
+        raise InvalidToken
+    return web.Response(status=204, headers=NO_STORE)
+
+
+async def _said_nothing(known: Remembered) -> web.Response:
+    return web.Response(status=known.status, headers=NO_STORE)
 
 
 async def list_sessions(request: web.Request) -> web.StreamResponse:
@@ -104,7 +141,7 @@ async def list_sessions(request: web.Request) -> web.StreamResponse:
     body = encode_list(
         "sessions", items, total=total, limit=limit, offset=offset, next_cursor=None
     )
-    return _answer(body)
+    return answer_unstored(body)
 
 
 async def end_session(request: web.Request) -> web.StreamResponse:
@@ -117,14 +154,7 @@ async def end_session(request: web.Request) -> web.StreamResponse:
     )
     if not is_ended:
         raise Problem(404, "session_not_found", "You have no such session.")
-    return web.Response(status=204, headers=_NO_STORE)
-
-
-async def create_ticket(request: web.Request) -> web.StreamResponse:
-    """Make a ticket that opens one WebSocket."""
-    ticket = await request.app[keys.TICKETS].issue(request[keys.PRINCIPAL])
-    body = encode({"ticket": ticket, "expires_in": LIFETIME_SECONDS})
-    return _answer(body, status=201)
+    return web.Response(status=204, headers=NO_STORE)
 
 
 async def _proved(request: web.Request) -> Credentials:
@@ -148,12 +178,15 @@ async def _proved(request: web.Request) -> Credentials:
     return credentials
 
 
-async def _open(request: web.Request, credentials: Credentials) -> TokenPair | None:
+async def _open(
+    request: web.Request, credentials: Credentials, key: IdempotencyKey | None
+) -> TokenPair | None:
     return await request.app[keys.SESSIONS].open(
         credentials.user.id,
         address=_address(request),
         user_agent=request.headers.get("User-Agent", ""),
         password_hash=credentials.password_hash,
+        key=key,
     )
 
 
@@ -175,6 +208,11 @@ async def _hash_anew(
 
 def _address(request: web.Request) -> str:
     return request.app[keys.ADDRESSES].of(request)
+
+
+def _owned(key: IdempotencyKey, user_id: UserId) -> IdempotencyKey:
+    """Say whose key it is, now that they have proved who they are."""
+    return replace(key, user_id=user_id)
 
 
 def _refresh_token(request: web.Request) -> str:
@@ -202,7 +240,7 @@ def _session(session: Session, current: int) -> bytes:
 
 
 def _pair(pair: TokenPair) -> web.Response:
-    return _answer(
+    response = answer_unstored(
         encode(
             {
                 "access_token": pair.access_token,
@@ -212,18 +250,7 @@ def _pair(pair: TokenPair) -> web.Response:
             }
         )
     )
-
-
-def _answer(
-    body: bytes, *, status: int = 200, headers: dict[str, str] | None = None
-) -> web.Response:
-    return web.Response(
-        body=body,
-        status=status,
-        content_type="application/json",
-        charset="utf-8",
-        headers={**_NO_STORE, **(headers or {})},
-    )
+    return as_replay(response) if pair.is_replay else response
 
 
 def _invalid_credentials() -> Problem:

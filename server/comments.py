@@ -10,8 +10,9 @@ from actors.domain.events import CommentEvent, Event
 from actors.domain.model import Comment, CommentId
 from actors.project import ProjectActor
 from server import keys
+from server.idempotency import once
 from server.representations import encode_comment
-from server.requests import Stamp, answer, once, stamp_of, task_id_of
+from server.requests import Stamp, answer, stamp_of, task_id_of, with_version
 from server.tasks import actor_of_task, visible_task
 from server.timelines import Place, answer_page, place_before
 
@@ -43,7 +44,8 @@ async def _add(request: web.Request, stamp: Stamp) -> web.Response:
     done = await actor.ask(command)
     comment = _comment_of(done.events[-1])
     location = f"/tasks/{task_id}/comments/{comment.id}"
-    return answer(request, encode_comment(comment), comment.version, location=location)
+    made = answer(request, encode_comment(comment), comment.version, location=location)
+    return with_version(made, actor.project_id, done.version)
 
 
 async def get_comment(request: web.Request) -> web.StreamResponse:
@@ -63,9 +65,10 @@ async def _update(request: web.Request, stamp: Stamp) -> web.Response:
     command = UpdateComment(task_id=task_id, comment_id=comment_id, **body, **stamp)
     done = await actor.ask(command)
     if not done.events:
-        return _show(request, actor)
+        return with_version(_show(request, actor), actor.project_id, done.version)
     comment = _comment_of(done.events[-1])
-    return answer(request, encode_comment(comment), comment.version)
+    changed = answer(request, encode_comment(comment), comment.version)
+    return with_version(changed, actor.project_id, done.version)
 
 
 async def delete_comment(request: web.Request) -> web.StreamResponse:
@@ -73,8 +76,8 @@ async def delete_comment(request: web.Request) -> web.StreamResponse:
     task_id, comment_id = task_id_of(request), _comment_id_of(request)
     actor = await actor_of_task(request, task_id)
     command = DeleteComment(task_id=task_id, comment_id=comment_id, **stamp_of(request))
-    await actor.ask(command)
-    return web.Response(status=204)
+    done = await actor.ask(command)
+    return with_version(web.Response(status=204), actor.project_id, done.version)
 
 
 def _show(request: web.Request, actor: ProjectActor) -> web.Response:

@@ -41,6 +41,7 @@ EXPOSED = (
     "Retry-After",
     "WWW-Authenticate",
     "X-Request-ID",
+    "X-Version",
 )
 _MAX_AGE_SECONDS = 7200  # Chromium keeps a preflight's answer no longer
 

@@ -6,6 +6,8 @@ from multidict import CIMultiDict, istr
 CSP = istr("Content-Security-Policy")
 NOSNIFF = istr("X-Content-Type-Options")
 REQUEST_ID = istr("X-Request-ID")
+IDEMPOTENCY_KEY = istr("Idempotency-Key")
+VERSION = istr("X-Version")
 
 SECURITY = CIMultiDict(
     {

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from server.people import People
     from server.ratelimit import Allowance
     from server.sessions import Principal, Sessions
+    from server.sights import Sights
     from server.tickets import Tickets
+    from server.tokens import Tokens
     from server.websocket import Sockets
     from sql.accounts import Accounts
     from sql.database import Database
@@ -46,12 +48,14 @@ FEEDS: web.AppKey[tuple["Feed", ...]] = web.AppKey("feeds")
 HUB: web.AppKey["Hub"] = web.AppKey("hub")
 CURSORS: web.AppKey["Cursors"] = web.AppKey("cursors")
 LISTS: web.AppKey["Lists"] = web.AppKey("lists")
+SIGHTS: web.AppKey["Sights"] = web.AppKey("sights")
 PAGES: web.AppKey["Pages"] = web.AppKey("pages")
 USERS: web.AppKey["Users"] = web.AppKey("users")
 PEOPLE: web.AppKey["People"] = web.AppKey("people")
 SOCKETS: web.AppKey["Sockets"] = web.AppKey("sockets")
 IDS: web.AppKey["Ids"] = web.AppKey("ids")
 SESSIONS: web.AppKey["Sessions"] = web.AppKey("sessions")
+TOKENS: web.AppKey["Tokens"] = web.AppKey("tokens")
 PASSWORDS: web.AppKey["Passwords"] = web.AppKey("passwords")
 TICKETS: web.AppKey["Tickets"] = web.AppKey("tickets")
 REDIS: web.AppKey["Redis"] = web.AppKey("redis")

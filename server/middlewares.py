@@ -26,7 +26,8 @@ from multidict import istr
 from actors.domain.errors import DomainError
 from server import logs
 from server.cors import METHODS
-from server.headers import API, CSP, NOSNIFF, SECURITY
+from server.freshness import names_version, reached
+from server.headers import API, CSP, IDEMPOTENCY_KEY, NOSNIFF, SECURITY
 from server.headers import REQUEST_ID as REQUEST_ID_HEADER
 from server.keys import (
     ALLOWANCE,
@@ -50,7 +51,9 @@ from server.problems import (
     problem_response,
     unauthenticated,
 )
+from server.requests import names_tags
 from server.sessions import Principal
+from server.tokens import InvalidToken
 from server.validation import ACCEPT_PATCH, BodyReader, QueryReader, path_ids
 
 _TRACEPARENT = istr("traceparent")
@@ -72,6 +75,9 @@ class Endpoint:
     is_public: bool
     is_secret: bool = False
     upgrades: bool = False
+    has_no_version: bool = False
+    ends_session: bool = False
+    waits: bool = False
     id_names: tuple[str, ...] = ()
     query: QueryReader
     body: BodyReader | None = None
@@ -252,11 +258,16 @@ def _gate(endpoints: Endpoints) -> Middleware:
         if endpoint is None:  # nothing is there, or not for this method
             return await handler(request)
         if not endpoint.is_public:
-            request[PRINCIPAL] = principal = await _principal(request)
+            request[PRINCIPAL] = principal = await _principal(request, endpoint)
             request.app[LIMITS].admit(request, principal.user_id)
+        if endpoint.has_no_version and names_tags(request):
+            sentence = "This has no version that If-Match could name."
+            raise Problem(412, "version_mismatch", sentence)
         if endpoint.id_names:
             request[PATH_IDS] = path_ids(request, endpoint.id_names)
-        request[QUERY] = endpoint.query.read(request)
+        request[QUERY] = query = endpoint.query.read(request)
+        if endpoint.waits and names_version(request, query):
+            request = await reached(request)
         if endpoint.body is not None:
             request[BODY] = await endpoint.body.read(request)
         return await handler(request)
@@ -264,10 +275,15 @@ def _gate(endpoints: Endpoints) -> Middleware:
     return authentication
 
 
-async def _principal(request: web.Request) -> Principal:
+async def _principal(request: web.Request, endpoint: Endpoint) -> Principal:
     header = request.headers.get(hdrs.AUTHORIZATION, "")
     if header[:7].lower() != "bearer ":
         raise unauthenticated()
     token = header[7:].strip()
     sessions = request.app[SESSIONS]
-    return sessions.cached(token) or await sessions.authenticate(token)
+    try:
+        return sessions.cached(token) or await sessions.authenticate(token)
+    except InvalidToken:
+        if endpoint.ends_session and IDEMPOTENCY_KEY in request.headers:
+            return sessions.departed(token)
+        raise

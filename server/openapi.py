@@ -27,6 +27,7 @@ from server.problems import (
 )
 from server.route import JSON, Reply, Route
 from server.validation import MERGE_PATCH
+from server.versions import PATTERN
 
 _INTRODUCTION = """\
 Tasks and projects over REST, with live events over a WebSocket.
@@ -69,17 +70,23 @@ _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
         "What is left, `r`, and the seconds, `t`, until all is back, with `r=0` some.",
         {**_TEXT, "examples": ['"default";r=1187;t=1']},
     ),
+    "X-Version": ("The project and the version that it has with this write.", _TEXT),
     "Cache-Control": ("Who may keep this answer.", _TEXT),
 }
 _REQUEST_HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "If-Match": ('Only if it still has one of these versions, as in `"7"`.', _TEXT),
     "If-None-Match": ("Answer 304 if it still has one of these tags.", _TEXT),
+    "X-Min-Version": (
+        "The same as `min_version`: a write's `X-Version` can be sent as it is.",
+        {"type": "string", "pattern": PATTERN},
+    ),
     "Prefer": ("`return=minimal` leaves the body out (RFC 7240).", _TEXT),
     "Idempotency-Key": (
         "A repeat with the same key within 24 h gets the first answer.",
         {"type": "string", "pattern": r"^[\x21\x23-\x5b\x5d-\x7e]{1,255}$"},
     ),
 }
+_ANSWERING = {"Prefer": "Preference-Applied", "Idempotency-Key": "Idempotency-Replayed"}
 _PROBLEMS: Mapping[int, str] = {
     400: "The request cannot be read.",
     401: "Nobody, or not validly, logged in.",
@@ -246,18 +253,17 @@ class _Writer:
 
 
 def _replies(route: Route) -> Mapping[int, Reply]:
-    """Add what known callers are told, and what is answered if no body is preferred."""
-    extra: tuple[str, ...] = () if route.is_public else _LIMIT_HEADERS
-    prefers = "Prefer" in route.request_headers
-    if prefers:
-        extra += ("Preference-Applied",)
+    """Add what known callers are told, what answers the request's headers, and less.
+
+    Less is the answer without a body, where none is preferred.
+    """
+    limits = () if route.is_public else _LIMIT_HEADERS
+    answering = [_ANSWERING[n] for n in route.request_headers if n in _ANSWERING]
     replies = {
-        status: replace(reply, headers=(*reply.headers, *extra))
+        status: replace(reply, headers=(*reply.headers, *limits, *answering))
         for status, reply in route.replies.items()
     }
-    if not prefers:
-        return replies
-    if HTTPStatus.OK in replies:
+    if "Prefer" in route.request_headers and HTTPStatus.OK in replies:
         headers = replies[HTTPStatus.OK].headers
         description = "Done; you preferred no body."
         replies[204] = Reply(description=description, headers=headers)
@@ -276,6 +282,8 @@ def _refusals(route: Route) -> set[int]:
         statuses |= {400, 408, 413, 415, 422, 503}
     if "If-Match" in route.request_headers:
         statuses.add(HTTPStatus.PRECONDITION_FAILED)
+    if "X-Min-Version" in route.request_headers:
+        statuses |= {409, 422}
     if "Idempotency-Key" in route.request_headers:
         statuses |= {400, 409, 422}
     return statuses

@@ -16,6 +16,7 @@ from actors.domain.events import Event, MemberEvent, ProjectEvent
 from actors.domain.model import Project, UserId
 from actors.project import ProjectActor
 from server import keys
+from server.idempotency import once
 from server.representations import encode_list, encode_member, encode_project
 from server.requests import (
     Stamp,
@@ -23,9 +24,9 @@ from server.requests import (
     answer_bytes,
     answer_list,
     caller_of,
-    once,
     project_id_of,
     stamp_of,
+    with_version,
 )
 
 
@@ -52,7 +53,8 @@ async def _create(request: web.Request, stamp: Stamp) -> web.Response:
     done = await request.app[keys.REGISTRY].create(command)
     project = _project_after(done.events)
     body, location = encode_project(project), f"/projects/{project.id}"
-    return answer(request, body, project.version, location=location)
+    made = answer(request, body, project.version, location=location)
+    return with_version(made, project.id, done.version)
 
 
 async def get_project(request: web.Request) -> web.StreamResponse:
@@ -71,16 +73,17 @@ async def _update(request: web.Request, stamp: Stamp) -> web.Response:
     await request.app[keys.PEOPLE].require(fields.get("owner_id"), "/owner_id")
     done = await actor.ask(UpdateProject(**fields, **stamp))
     if not done.events:
-        return _show(request, actor)
+        return with_version(_show(request, actor), actor.project_id, done.version)
     project = _project_after(done.events)
-    return answer(request, encode_project(project), project.version)
+    changed = answer(request, encode_project(project), project.version)
+    return with_version(changed, project.id, done.version)
 
 
 async def delete_project(request: web.Request) -> web.StreamResponse:
     """Delete a project with everything in it."""
     actor = await actor_of_project(request)
-    await actor.ask(DeleteProject(**stamp_of(request)))
-    return web.Response(status=204)
+    done = await actor.ask(DeleteProject(**stamp_of(request)))
+    return with_version(web.Response(status=204), actor.project_id, done.version)
 
 
 async def list_members(request: web.Request) -> web.StreamResponse:
@@ -117,15 +120,16 @@ async def _put_member(request: web.Request, stamp: Stamp) -> web.Response:
             member = event.member
     if member is None:
         raise MemberNotFound
-    return answer(request, encode_member(member), member.version)
+    put = answer(request, encode_member(member), member.version)
+    return with_version(put, actor.project_id, done.version)
 
 
 async def remove_member(request: web.Request) -> web.StreamResponse:
     """Take a member out of a project."""
     actor = await actor_of_project(request)
     user_id = UserId(request[keys.PATH_IDS]["user_id"])
-    await actor.ask(RemoveMember(user_id=user_id, **stamp_of(request)))
-    return web.Response(status=204)
+    done = await actor.ask(RemoveMember(user_id=user_id, **stamp_of(request)))
+    return with_version(web.Response(status=204), actor.project_id, done.version)
 
 
 async def actor_of_project(request: web.Request) -> ProjectActor:

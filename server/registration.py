@@ -11,6 +11,7 @@ from server.ids import Ids
 from server.passwords import Passwords, refuse_weak
 from server.representations import encode_event
 from sql.accounts import Accounts, NewUser
+from sql.receipts import Receive
 from sql.users import User
 
 INBOX_NAME = "Inbox"
@@ -29,8 +30,9 @@ async def create_account(  # noqa: PLR0913  # an account has that many parts
     role: UserRole = UserRole.USER,
     at: datetime,
     request_id: str,
+    receive: Receive[User] | None = None,
 ) -> User:
-    """Make an account and its inbox project, both or neither.
+    """Make an account and its inbox project, and keep the receipt, all or nothing.
 
     Raises PasswordRefused, EmailTaken, UsernameTaken, or Unavailable. The form of the
     address and of the name is the caller's to check (schemas.Register). May wait.
@@ -47,7 +49,7 @@ async def create_account(  # noqa: PLR0913  # an account has that many parts
         at=at,
     )
     inbox = _inbox(await ids.project(), new, request_id)
-    return await accounts.create_user(new, inbox)
+    return await accounts.create_user(new, inbox, receive=receive)
 
 
 def _inbox(project_id: ProjectId, owner: NewUser, request_id: str) -> Batch:

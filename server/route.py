@@ -31,7 +31,9 @@ class Route:
     that nobody has to be logged in. `problems` are the refusals that are its own:
     those that every route shares are added to the document. `path_choices` are the
     values of a variable step of the path that is no id. No answer of one that
-    `is_secret` may be stored. `name` tells apart rows that share a handler.
+    `is_secret` may be stored. What is not `is_versioned` has no version that If-Match
+    could name. Who repeats what `ends_session` is let in with the token of that
+    session, for the first answer only. `name` tells apart rows that share a handler.
     """
 
     method: str
@@ -50,12 +52,20 @@ class Route:
     path_choices: tuple[str, ...] = ()
     upgrades: bool = False
     is_secret: bool = False
+    is_versioned: bool = True
+    ends_session: bool = False
     name: str = ""
 
     @property
     def is_public(self) -> bool:
         """Tell whether it answers without knowing who calls."""
         return self.actions == (Action.VISIT,)
+
+    @property
+    def writes_project(self) -> bool:
+        """Tell whether it makes a version of a project."""
+        in_projects = self.tag in ("tasks", "comments", "projects")
+        return in_projects and self.method != "GET"
 
     @property
     def operation_id(self) -> str:
@@ -69,8 +79,9 @@ class Route:
 
 # What many rows say.
 READ = ("If-None-Match",)
+FRESH = ("If-None-Match", "X-Min-Version")
 WRITE = ("If-Match", "Idempotency-Key", "Prefer")
-CREATE = ("Idempotency-Key", "Prefer")
+EFFECT = ("If-Match", "Idempotency-Key")
 VISIT = (Action.VISIT,)
 OWN = (Action.USE_OWN_ACCOUNT,)
 

@@ -36,6 +36,7 @@ from server.fields import (
     text,
 )
 from server.fields import Text as _Text
+from server.versions import Versions
 
 LARGEST_PAGE = 100
 USUAL_PAGE = 20
@@ -258,6 +259,20 @@ class OffsetQuery(Request):
     )
 
 
+def _min_version() -> Versions:
+    text = (
+        "Not without this version, as a write answered: of the project that is asked "
+        "for, or `project:version`; several are separated by commas."
+    )
+    return Versions(metadata={"description": text})
+
+
+class FreshQuery(Request):
+    """What the answer has to have."""
+
+    min_version = _min_version()
+
+
 class PageQuery(OffsetQuery):
     """Which part of a list: by offset, or to any depth by following the cursors."""
 
@@ -266,7 +281,13 @@ class PageQuery(OffsetQuery):
     )
 
 
-class LogQuery(Request):
+class FreshPageQuery(PageQuery):
+    """Which part of a list that another node may have changed."""
+
+    min_version = _min_version()
+
+
+class LogQuery(FreshQuery):
     """Which part of a project's log."""
 
     since = QueryInteger(
@@ -285,7 +306,7 @@ class _QueryId(QueryInteger):
         super().__init__(validate=from_one, metadata={"format": "int64"}, **options)
 
 
-class TaskListQuery(PageQuery):
+class TaskListQuery(FreshPageQuery):
     """Which tasks."""
 
     status = Choices(TaskStatus)
@@ -305,7 +326,7 @@ class TaskListQuery(PageQuery):
     q = text(1, 200, metadata={"description": "Words in the title or description."})
 
 
-class ProjectListQuery(PageQuery):
+class ProjectListQuery(FreshPageQuery):
     """Which projects."""
 
     status = Choices(ProjectStatus)

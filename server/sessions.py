@@ -8,15 +8,18 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
+import msgspec
 import structlog
 
+from actors.domain.commands import IdempotencyKey
 from actors.domain.errors import Unavailable
 from actors.domain.model import UserId, UserRole
 from server.principals import Principal, PrincipalCache
-from server.tokens import Claims, InvalidToken, Tokens
+from server.tokens import Claims, Grant, InvalidToken, TokenPair, Tokens
 from sql.accounts import Accounts, LiveSession, Outcome
+from sql.receipts import Receipt, Remembered
 from sql.users import ChangedUser, SessionId
 
 __all__ = ["Principal", "Sessions", "TokenPair"]
@@ -29,15 +32,6 @@ Revoked = Callable[[frozenset[int]], None]
 RolesChanged = Callable[[Mapping[int, UserRole]], None]
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenPair:
-    """What a client gets when it logs in, and for a refresh token."""
-
-    access_token: str = field(repr=False)
-    refresh_token: str = field(repr=False)
-    expires_in: int
 
 
 @dataclass(slots=True)
@@ -128,35 +122,62 @@ class Sessions:
         address: str = "",
         user_agent: str = "",
         password_hash: str | None = None,
+        key: IdempotencyKey | None = None,
     ) -> TokenPair | None:
         """Begin a session for a user who has proved who they are.
 
         None if they are inactive, or if they no longer have the hash that is named.
+        Raises KeyAlreadyUsed.
         """
-        refresh_token = self._tokens.new_refresh_token()
+        tokens, seed = self._tokens, self._tokens.new_seed()
+        refresh_token = tokens.first_refresh_token(seed)
         session_id = await self._accounts.create_session(
             user_id,
-            self._tokens.digest(refresh_token),
+            tokens.digest(refresh_token),
             lifetime_seconds=self._lifetime_seconds,
             address=address,
             user_agent=user_agent,
             password_hash=password_hash,
+            receive=None
+            if key is None
+            else lambda made: _receipt(key, Grant(user_id, made, seed)),
         )
         if session_id is None:
             return None
-        return self._pair(user_id, session_id, refresh_token)
+        return tokens.pair(Grant(user_id, session_id, seed), refresh_token)
 
-    async def refresh(self, refresh_token: str) -> TokenPair:
-        """Use a refresh token up; raises InvalidToken.
+    async def open_again(self, known: Remembered) -> TokenPair | None:
+        """Give the pair again that a session began with, for the key of its user.
+
+        None once its refresh token was used, or its session has ended: to repeat
+        revives nothing.
+        """
+        grant = _grant(known)
+        refresh_token = self._tokens.first_refresh_token(grant.seed)
+        if not await self._accounts.is_unused(self._tokens.digest(refresh_token)):
+            return None
+        return self._tokens.pair(grant, refresh_token, is_replay=True)
+
+    async def refresh(
+        self,
+        refresh_token: str,
+        key_of: Callable[[UserId], IdempotencyKey] | None = None,
+    ) -> TokenPair:
+        """Use a refresh token up; raises InvalidToken, KeyAlreadyUsed.
 
         A token that comes again within the grace gets the same successor; one that
-        comes later is in two hands, and its session ends (RFC 9700, 4.14.2).
+        comes later is in two hands, and its session ends (RFC 9700, 4.14.2), whatever
+        its key.
         """
-        successor = self._tokens.successor(refresh_token)
+        tokens, seed = self._tokens, self._tokens.new_seed()
+        successor = tokens.successor(refresh_token)
         rotation = await self._accounts.rotate(
-            self._tokens.digest(refresh_token),
-            self._tokens.digest(successor),
+            tokens.digest(refresh_token),
+            tokens.digest(successor),
             grace_seconds=self._grace_seconds,
+            receive=None
+            if key_of is None
+            else lambda to, at: _receipt(key_of(to), Grant(to, at, seed)),
         )
         if rotation.outcome is Outcome.REUSED and rotation.session_id is not None:
             _log.warning("session.token_reused", session_id=rotation.session_id)
@@ -164,7 +185,10 @@ class Sessions:
             raise InvalidToken
         if rotation.user_id is None or rotation.session_id is None:
             raise InvalidToken
-        return self._pair(rotation.user_id, rotation.session_id, successor)
+        if rotation.known is not None:
+            return tokens.pair(_grant(rotation.known), successor, is_replay=True)
+        grant = Grant(rotation.user_id, rotation.session_id, seed)
+        return tokens.pair(grant, successor)
 
     def cached(self, token: str) -> Principal | None:
         """Who the token speaks for, if that is known without waiting; about 1 µs."""
@@ -190,6 +214,19 @@ class Sessions:
             self._cache.put(token, principal)
         return principal
 
+    def departed(self, token: str) -> Principal:
+        """Tell whose genuine token this was, though its session may have ended.
+
+        For the repeat of what ended it, and nothing else. Raises InvalidToken.
+        """
+        claims = self._tokens.verify(token)
+        return Principal(
+            user_id=claims.user_id,
+            role=UserRole.USER,
+            session_id=claims.session_id,
+            expires_at=claims.expires_at,
+        )
+
     async def renew(self, principal: Principal) -> Principal:
         """Look up what somebody may do at this moment; raises InvalidToken.
 
@@ -207,13 +244,15 @@ class Sessions:
         *,
         user_id: UserId | None = None,
         reason: str = "logout",
+        receipt: Receipt | None = None,
     ) -> bool:
         """End a session; False if it is not live, or not this user's if one is named.
 
         It is refused in this process when this returns, elsewhere after a sweep.
+        The receipt is kept with its end; raises KeyAlreadyUsed.
         """
         is_ended = await self._accounts.revoke_session(
-            session_id, user_id=user_id, reason=reason
+            session_id, user_id=user_id, reason=reason, receipt=receipt
         )
         if is_ended:
             self._end(frozenset((session_id,)))
@@ -241,15 +280,6 @@ class Sessions:
         live = {key: value for key, value in found.items() if value.is_active}
         self._change_roles({key: value.role for key, value in live.items()})
         self._end(frozenset(known).difference(live))
-
-    def _pair(
-        self, user_id: UserId, session_id: SessionId, refresh_token: str
-    ) -> TokenPair:
-        return TokenPair(
-            access_token=self._tokens.issue(user_id, session_id),
-            refresh_token=refresh_token,
-            expires_in=self._tokens.access_seconds,
-        )
 
     def _end(self, session_ids: frozenset[int]) -> None:
         if not session_ids:
@@ -287,6 +317,14 @@ class Sessions:
                 _log.exception("sessions.sweep_broken")
             else:
                 self._is_away = False
+
+
+def _receipt(key: IdempotencyKey, grant: Grant) -> Receipt:
+    return Receipt(key=key, body=msgspec.json.encode(grant).decode())
+
+
+def _grant(known: Remembered) -> Grant:
+    return msgspec.json.decode(known.body or "", type=Grant)
 
 
 def _principal(claims: Claims, live: LiveSession | None) -> Principal:

@@ -6,7 +6,7 @@ with the events that this node commits, in the same step that makes them visible
 """
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, get_args
 
 from actors.domain.events import CommentEvent, Entry, TaskEvent
@@ -16,6 +16,7 @@ from sql.store import Sight, Store
 
 _KEPT_USERS = 10_000
 _COUNTED = 200_000
+_RENEWED_PROJECTS = 100  # of a caller
 _COMMENTS = frozenset(get_args(CommentEvent))
 _TASKS_AND_COMMENTS = _COMMENTS | frozenset(get_args(TaskEvent))
 
@@ -38,6 +39,7 @@ class Sights:
         self._by_project: defaultdict[ProjectId, int] = defaultdict(int)
         self._by_party: defaultdict[UserId, int] = defaultdict(int)
         self._by_membership: defaultdict[UserId, int] = defaultdict(int)
+        self._renewed: OrderedDict[UserId, dict[ProjectId, int]] = OrderedDict()
 
     def publish(self, audience: Audience, entries: Sequence[Entry]) -> None:
         """Move the stamps of all who may see these events, or could before them.
@@ -62,6 +64,26 @@ class Sights:
         """Move all stamps: more may be committed than was published."""
         self._all += 1
         self._start_over()
+
+    def has_renewed(self, caller: Caller, project_id: ProjectId, version: int) -> bool:
+        """Say whether all that this caller is shown is of this version or later."""
+        return self._renewed.get(caller.id, {}).get(project_id, 0) >= version
+
+    def renew(self, caller: Caller, reached: Mapping[ProjectId, int]) -> None:
+        """Move this caller's stamp, and look up anew what they may see.
+
+        `reached` are versions that are committed, though perhaps not by this node: it
+        may have taken them in without events, with an actor that was loaded after them.
+        """
+        self._all += caller.role is not UserRole.USER
+        self._by_membership[caller.id] += 1
+        renewed = self._renewed.setdefault(caller.id, {})
+        if len(renewed) > _RENEWED_PROJECTS:
+            renewed.clear()
+        renewed.update(reached)
+        self._renewed.move_to_end(caller.id)
+        if len(self._renewed) > _KEPT_USERS:
+            self._renewed.popitem(last=False)
 
     def stamp(self, caller: Caller) -> Stamp | None:
         """Give the stamp of what the caller sees; None until `sight` looked it up.

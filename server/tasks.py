@@ -12,15 +12,16 @@ from actors.domain.events import Event, TaskEvent
 from actors.domain.model import ProjectId, Task, TaskId
 from actors.project import ProjectActor
 from server import keys
+from server.idempotency import once
 from server.representations import encode_task
 from server.requests import (
     Stamp,
     answer,
     answer_list,
     caller_of,
-    once,
     stamp_of,
     task_id_of,
+    with_version,
 )
 
 
@@ -50,7 +51,8 @@ async def _create(request: web.Request, stamp: Stamp) -> web.Response:
     done = await request.app[keys.REGISTRY].ask(ProjectId(project_id), command)
     task = _task_of(done.events[-1])
     location = f"/tasks/{task.id}"
-    return answer(request, encode_task(task), task.version, location=location)
+    made = answer(request, encode_task(task), task.version, location=location)
+    return with_version(made, task.project_id, done.version)
 
 
 async def _refuse_hidden(request: web.Request, project_id: ProjectId) -> None:
@@ -85,8 +87,8 @@ async def delete_task(request: web.Request) -> web.StreamResponse:
     """Delete a task."""
     task_id = task_id_of(request)
     actor = await actor_of_task(request, task_id)
-    await actor.ask(DeleteTask(task_id=task_id, **stamp_of(request)))
-    return web.Response(status=204)
+    done = await actor.ask(DeleteTask(task_id=task_id, **stamp_of(request)))
+    return with_version(web.Response(status=204), actor.project_id, done.version)
 
 
 async def _update(request: web.Request, stamp: Stamp) -> web.Response:
@@ -96,9 +98,11 @@ async def _update(request: web.Request, stamp: Stamp) -> web.Response:
     await request.app[keys.PEOPLE].require(fields.get("assigned_to"), "/assigned_to")
     done = await actor.ask(UpdateTask(task_id=task_id, **fields, **stamp))
     if not done.events:
-        return _show(request, actor, task_id)
+        same = _show(request, actor, task_id)
+        return with_version(same, actor.project_id, done.version)
     task = _task_of(done.events[-1])
-    return answer(request, encode_task(task), task.version)
+    changed = answer(request, encode_task(task), task.version)
+    return with_version(changed, task.project_id, done.version)
 
 
 async def actor_of_task(request: web.Request, task_id: TaskId) -> ProjectActor:

@@ -58,13 +58,19 @@ class Tickets:
         self._is_away = False
         self._kept: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
 
-    async def issue(self, principal: Principal) -> str:
-        """Make a ticket for this principal."""
+    async def issue(
+        self, principal: Principal, word_of: Callable[[str], str] | None = None
+    ) -> str:
+        """Make a ticket for this principal, of 256 bits that nobody can guess.
+
+        `word_of` may choose them, others for each place where a ticket is kept.
+        """
         holder = _dump(principal)
-        ticket = _SHARED + secrets.token_urlsafe(32)
+        word_of = word_of or _any_word
+        ticket = _SHARED + word_of(_SHARED)
         if await self._share(ticket, holder):
             return ticket
-        ticket = _LOCAL + secrets.token_urlsafe(32)
+        ticket = _LOCAL + word_of(_LOCAL)
         self._forget_expired()
         self._kept[_key(ticket)] = (self._clock() + LIFETIME_SECONDS, holder)
         if len(self._kept) > _KEPT:
@@ -119,6 +125,10 @@ class Tickets:
             if expires_at > now:
                 return
             del self._kept[key]
+
+
+def _any_word(place: str) -> str:
+    return secrets.token_urlsafe(32)
 
 
 def _key(ticket: str) -> str:

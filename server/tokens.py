@@ -10,7 +10,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import jwt
@@ -66,6 +66,37 @@ class Claims:
     expires_at: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenPair:
+    """What a client gets when it logs in, and for a refresh token.
+
+    `is_replay` tells that it was given before, for the same Idempotency-Key.
+    """
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    expires_in: int
+    is_replay: bool = False
+
+
+class Seed(msgspec.Struct, frozen=True):
+    """256 random bits, for secrets to be made of, and since when (seconds)."""
+
+    bits: str
+    issued_at: int
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """What a pair was made of: who has the secrets makes the same pair of it again.
+
+    It is no secret itself, so it may be stored where the pair may not.
+    """
+
+    user_id: UserId
+    session_id: SessionId
+    seed: Seed
+
+
 class Tokens:
     """Makes and checks tokens; never waits."""
 
@@ -82,22 +113,24 @@ class Tokens:
         self._refresh_secret = refresh_secret
         self._clock = clock
 
+    def new_seed(self) -> Seed:
+        """Begin with what nobody can guess, and nobody without our secrets can use."""
+        return Seed(secrets.token_urlsafe(32), int(self._clock()))
+
+    def pair(
+        self, grant: Grant, refresh_token: str, *, is_replay: bool = False
+    ) -> TokenPair:
+        """Make the pair of a grant; its access token is the same each time."""
+        return TokenPair(
+            access_token=self._access_token(grant),
+            refresh_token=refresh_token,
+            expires_in=self.access_seconds,
+            is_replay=is_replay,
+        )
+
     def issue(self, user_id: UserId, session_id: SessionId) -> str:
         """Make an access token; what its user may do is not in it."""
-        now = int(self._clock())
-        payload = {
-            "iss": _ISSUER,
-            "aud": _AUDIENCE,
-            "sub": str(user_id),
-            "sid": session_id,
-            "jti": secrets.token_urlsafe(16),
-            "iat": now,
-            "nbf": now,
-            "exp": now + self.access_seconds,
-        }
-        return jwt.encode(
-            payload, self._access_secret, algorithm=_ALGORITHM, headers={"typ": _TYPE}
-        )
+        return self._access_token(Grant(user_id, session_id, self.new_seed()))
 
     def verify(self, token: str) -> Claims:
         """Check everything that the token itself shows; raises InvalidToken."""
@@ -113,18 +146,38 @@ class Tokens:
             expires_at=payload.exp,
         )
 
-    def new_refresh_token(self) -> str:
-        """Make the first token of a session: 256 random bits."""
-        return secrets.token_urlsafe(32)
+    def first_refresh_token(self, seed: Seed) -> str:
+        """Make the token that a session begins with."""
+        return self.derived(b"first", seed.bits)
 
     def successor(self, refresh_token: str) -> str:
         """Tell the token that follows this one: always the same, known only to us."""
-        mac = self._mac(b"successor", refresh_token)
+        return self.derived(b"successor", refresh_token)
+
+    def derived(self, purpose: bytes, seed: str) -> str:
+        """Make a word of a seed: always the same, and known only to us."""
+        mac = self._mac(purpose, seed)
         return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
 
     def digest(self, refresh_token: str) -> bytes:
         """Make what is stored in place of a refresh token."""
         return self._mac(b"digest", refresh_token)
+
+    def _access_token(self, grant: Grant) -> str:
+        now = grant.seed.issued_at
+        payload = {
+            "iss": _ISSUER,
+            "aud": _AUDIENCE,
+            "sub": str(grant.user_id),
+            "sid": grant.session_id,
+            "jti": self.derived(b"id", grant.seed.bits)[:22],
+            "iat": now,
+            "nbf": now,
+            "exp": now + self.access_seconds,
+        }
+        return jwt.encode(
+            payload, self._access_secret, algorithm=_ALGORITHM, headers={"typ": _TYPE}
+        )
 
     def _mac(self, purpose: bytes, token: str) -> bytes:
         if len(token) > _TOKEN_BYTES or not token.isascii():

@@ -1,6 +1,7 @@
 """Handlers of users: the caller's own account, and everybody's for who may."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -10,12 +11,14 @@ from actors.domain.errors import ActionForbidden
 from actors.domain.model import UserId
 from actors.domain.permissions import Action, is_allowed, user_standings
 from server import keys
+from server.idempotency import no_content, once, receipt_of
 from server.pages import Asked
 from server.passwords import PasswordRefused, refuse_weak
 from server.problems import FieldError, Problem
 from server.representations import encode_user
-from server.requests import answer, answer_list, caller_of, stamp_of
+from server.requests import Stamp, answer, answer_list, caller_of
 from server.tokens import InvalidToken
+from sql.receipts import Receipt
 from sql.users import Credentials, User, UserFilter
 
 _log = structlog.get_logger(__name__)
@@ -31,11 +34,17 @@ async def get_me(request: web.Request) -> web.StreamResponse:
 
 async def update_me(request: web.Request) -> web.StreamResponse:
     """Change the fields of the caller's own account that the body names."""
-    return _show(request, await _change(request, caller_of(request).id))
+    change = partial(_change, request, caller_of(request).id)
+    return await once(request, change, 200)
 
 
 async def change_password(request: web.Request) -> web.StreamResponse:
     """Set another password; all sessions of the caller but this one end at once."""
+    change = partial(_change_password, request)
+    return await once(request, change, 204, replay=no_content)
+
+
+async def _change_password(request: web.Request, stamp: Stamp) -> web.Response:
     principal, body = request[keys.PRINCIPAL], request[keys.BODY]
     users, passwords = request.app[keys.USERS], request.app[keys.PASSWORDS]
     known = await users.credentials(principal.user_id)
@@ -50,6 +59,8 @@ async def change_password(request: web.Request) -> web.StreamResponse:
         await passwords.hash(body["new_password"]),
         replaced=known.password_hash,
         kept=principal.session_id,
+        if_match=stamp["if_match"],
+        receipt=receipt_of(stamp["key"], b""),
     )
     if ended is None:
         raise Problem(409, "password_changed", "It was changed meanwhile; try again.")
@@ -86,20 +97,24 @@ async def update_user(request: web.Request) -> web.StreamResponse:
     user_id = _visible(request)
     if not is_allowed(Action.CHANGE_USER, user_standings(caller_of(request), user_id)):
         raise ActionForbidden("Only administrators change users.")
-    return _show(request, await _change(request, user_id))
+    return await once(request, partial(_change, request, user_id), 200)
 
 
-async def _change(request: web.Request, user_id: UserId) -> User:
-    fields, stamp = request[keys.BODY], stamp_of(request)
+async def _change(request: web.Request, user_id: UserId, stamp: Stamp) -> web.Response:
+    fields, key = request[keys.BODY], stamp["key"]
+
+    def receive(user: User) -> Receipt | None:
+        return receipt_of(key, encode_user(user), user.version)
+
     changed = await request.app[keys.USERS].change(
-        user_id, fields, at=stamp["at"], if_match=stamp["if_match"]
+        user_id, fields, at=stamp["at"], if_match=stamp["if_match"], receive=receive
     )
     if changed is None:
         raise _user_not_found()
     request.app[keys.SESSIONS].learn(changed)
     by = stamp["caller"].id
     _log.info("user.changed", user_id=user_id, by=by, fields=sorted(fields))
-    return changed.user
+    return _show(request, changed.user)
 
 
 def _visible(request: web.Request) -> UserId:

@@ -4,15 +4,18 @@ Passing time is told by the database, so that nodes whose clocks differ agree.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from actors.domain.errors import KeyAlreadyUsed
 from actors.domain.events import Batch
 from actors.domain.model import UserId, UserRole
 from sql.database import Connection, Database, load_queries
 from sql.journal import append_on
+from sql.receipts import Receipt, Receive, Remembered, keep, remembered
 from sql.users import Credentials, SessionId, User, credentials_of, row_count, user_of
 
 _USERS = load_queries("users")
@@ -67,11 +70,15 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotation:
-    """The outcome, and whose session it was; both ids are None for a refusal."""
+    """The outcome, and whose session it was; both ids are None for a refusal.
+
+    `known` is how the first request with the same key was answered.
+    """
 
     outcome: Outcome
     session_id: SessionId | None = None
     user_id: UserId | None = None
+    known: Remembered | None = None
 
 
 class Accounts:
@@ -89,10 +96,13 @@ class Accounts:
         self._database = database
         self._on_created = on_created
 
-    async def create_user(self, new: NewUser, inbox: Batch) -> User:
+    async def create_user(
+        self, new: NewUser, inbox: Batch, *, receive: Receive[User] | None = None
+    ) -> User:
         """Make the user and their inbox project in one transaction.
 
-        Raises EmailTaken or UsernameTaken, whatever the case of the letters.
+        `receive` makes the receipt that is kept with them. Raises EmailTaken or
+        UsernameTaken, whatever the case of the letters.
         """
         async with self._database.transaction() as connection:
             row = await _USERS.create_user(
@@ -109,8 +119,10 @@ class Accounts:
             if inbox.project_id not in await append_on(connection, [inbox]):
                 msg = f"project {inbox.project_id} exists before its owner"
                 raise RuntimeError(msg)
+            user = user_of(row)
+            await keep(connection, None if receive is None else receive(user))
         self._on_created(inbox)
-        return user_of(row)
+        return user
 
     async def get_user(self, user_id: UserId) -> User | None:
         """Read the account, active or not."""
@@ -149,7 +161,7 @@ class Accounts:
             )
         return row_count(status) == 1
 
-    async def create_session(  # a session has that many parts
+    async def create_session(  # noqa: PLR0913  # a session has that many parts
         self,
         user_id: UserId,
         digest: bytes,
@@ -158,12 +170,14 @@ class Accounts:
         address: str = "",
         user_agent: str = "",
         password_hash: str | None = None,
+        receive: Receive[SessionId] | None = None,
     ) -> SessionId | None:
         """Log a user in with their first refresh token.
 
-        None if they are inactive, or no longer have the hash that is named.
+        None if they are inactive, or no longer have the hash that is named. `receive`
+        makes the receipt that is kept with the session; raises KeyAlreadyUsed.
         """
-        async with self._database.connection() as connection:
+        async with self._lent(with_receipt=receive is not None) as connection:
             session_id = await _SESSIONS.create_session(
                 connection,
                 user_id=user_id,
@@ -173,21 +187,41 @@ class Accounts:
                 address=_printable(address, _ADDRESS_LENGTH),
                 user_agent=_printable(user_agent, _USER_AGENT_LENGTH),
             )
+            if session_id is not None and receive is not None:
+                await keep(connection, receive(SessionId(session_id)))
         return None if session_id is None else SessionId(session_id)
 
+    async def is_unused(self, digest: bytes) -> bool:
+        """Say whether a refresh token is good: live, and never used."""
+        async with self._database.connection() as connection:
+            row = await _SESSIONS.get_refresh_token(
+                connection, digest=digest, grace_seconds=0.0
+            )
+        return row is not None and row["is_live"] and not row["is_used"]
+
     async def rotate(
-        self, digest: bytes, successor: bytes, *, grace_seconds: float
+        self,
+        digest: bytes,
+        successor: bytes,
+        *,
+        grace_seconds: float,
+        receive: Callable[[UserId, SessionId], Receipt] | None = None,
     ) -> Rotation:
         """Use a refresh token up and leave its successor.
 
         Of any number of callers with one token one rotates it. `successor` has to be
         a function of the token, so that those who repeat it can be given the same.
+        `receive` makes the receipt that is kept with it; raises KeyAlreadyUsed if its
+        key went with something else.
         """
         async with self._database.transaction() as connection:
             row = await _SESSIONS.rotate_refresh_token(
                 connection, digest=digest, successor=successor
             )
             if row is not None:
+                await keep(
+                    connection, receive and receive(row["user_id"], row["session_id"])
+                )
                 return _rotation(Outcome.ROTATED, row)
             row = await _SESSIONS.get_refresh_token(
                 connection, digest=digest, grace_seconds=grace_seconds
@@ -195,16 +229,30 @@ class Accounts:
             if row is None or not row["is_live"] or not row["is_used"]:
                 return Rotation(outcome=Outcome.REFUSED)
             if row["is_in_grace"]:
-                return _rotation(Outcome.REPEATED, row)
+                known = await _known(
+                    connection, receive and receive(row["user_id"], row["session_id"])
+                )
+                return _rotation(Outcome.REPEATED, row, known)
             await _revoke(connection, row["session_id"], None, "reuse")
             return _rotation(Outcome.REUSED, row)
 
     async def revoke_session(
-        self, session_id: int, *, user_id: UserId | None = None, reason: str
+        self,
+        session_id: int,
+        *,
+        user_id: UserId | None = None,
+        reason: str,
+        receipt: Receipt | None = None,
     ) -> bool:
-        """End a session; False if it is not live, or not of the user who is named."""
-        async with self._database.connection() as connection:
-            return await _revoke(connection, session_id, user_id, reason)
+        """End a session; False if it is not live, or not of the user who is named.
+
+        The receipt is kept if it was ended; raises KeyAlreadyUsed.
+        """
+        async with self._lent(with_receipt=receipt is not None) as connection:
+            is_ended = await _revoke(connection, session_id, user_id, reason)
+            if is_ended:
+                await keep(connection, receipt)
+        return is_ended
 
     async def list_sessions(
         self, user_id: UserId, *, limit: int, offset: int = 0
@@ -232,6 +280,11 @@ class Accounts:
             )
         return {row["id"]: _live_session(row) for row in rows}
 
+    def _lent(self, *, with_receipt: bool) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection: two statements need a transaction, one is its own."""
+        database = self._database
+        return database.transaction() if with_receipt else database.connection()
+
 
 async def _revoke(
     connection: Connection, session_id: int, user_id: UserId | None, reason: str
@@ -250,8 +303,23 @@ def _live_session(row: Mapping[str, Any]) -> LiveSession:
     )
 
 
-def _rotation(outcome: Outcome, row: Mapping[str, Any]) -> Rotation:
+async def _known(connection: Connection, receipt: Receipt | None) -> Remembered | None:
+    """How the receipt's key was answered; from now on by this receipt, if never."""
+    if receipt is None:
+        return None
+    known = await remembered(connection, receipt.key.user_id, receipt.key.key)
+    if known is None:
+        await keep(connection, receipt)
+    elif known.fingerprint != receipt.key.fingerprint:
+        raise KeyAlreadyUsed
+    return known
+
+
+def _rotation(
+    outcome: Outcome, row: Mapping[str, Any], known: Remembered | None = None
+) -> Rotation:
     return Rotation(
+        known=known,
         outcome=outcome,
         session_id=SessionId(row["session_id"]),
         user_id=UserId(row["user_id"]),

@@ -33,6 +33,7 @@ from sql.journal import (
     is_plain,
     move_head,
 )
+from sql.receipts import Receipt, Remembered, keep, remembered, remembered_of_address
 
 _HEADS = load_queries("project_heads")
 _PROJECTS = load_queries("projects")
@@ -108,16 +109,6 @@ class Logged:
 
     version: int
     body: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remembered:
-    """How the first request with an idempotency key was answered."""
-
-    fingerprint: bytes
-    status: int
-    project_id: ProjectId
-    version: int
 
 
 class Store:
@@ -261,8 +252,17 @@ class Store:
     async def remembered(self, user_id: UserId, key: str) -> Remembered | None:
         """How an idempotency key was answered, if it was used in the last 24 hours."""
         async with self._database.connection() as connection:
-            row = await _KEYS.get_key(connection, user_id=user_id, key=key)
-        return None if row is None else Remembered(**row)
+            return await remembered(connection, user_id, key)
+
+    async def remembered_of_address(self, email: str, key: str) -> Remembered | None:
+        """How a key was answered to whose address this is."""
+        async with self._database.connection() as connection:
+            return await remembered_of_address(connection, email, key)
+
+    async def keep(self, receipt: Receipt) -> None:
+        """Remember a key whose effect is not in the database; KeyAlreadyUsed."""
+        async with self._database.transaction() as connection:
+            await keep(connection, receipt)
 
     async def event(self, project_id: ProjectId, version: int) -> bytes | None:
         """One event of a project's log."""

@@ -1,6 +1,6 @@
 """Accounts as they are shown, listed and changed; see `sql.accounts` for log-ins."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NewType
@@ -8,6 +8,7 @@ from typing import Any, NewType
 from actors.domain.errors import LastAdmin, StoreUnavailable, VersionMismatch
 from actors.domain.model import UserId, UserRole
 from sql.database import Connection, Database, load_queries
+from sql.receipts import Receipt, Receive, keep
 
 SessionId = NewType("SessionId", int)
 
@@ -104,12 +105,14 @@ class Users:
         fields: Mapping[str, Any],
         *,
         at: datetime,
-        if_match: tuple[int, ...] | None = None,
+        if_match: Collection[int] | None = None,
+        receive: Receive[User] | None = None,
     ) -> ChangedUser | None:
         """Change the named fields of a user; None if there is no such user.
 
         What changes nothing makes no version. Who becomes inactive is logged out.
-        Raises VersionMismatch, LastAdmin, EmailTaken, UsernameTaken.
+        `receive` makes the receipt that is kept with the change. Raises
+        VersionMismatch, LastAdmin, EmailTaken, UsernameTaken, KeyAlreadyUsed.
         """
         for _ in range(_TRIES):
             async with self._database.transaction() as connection:
@@ -117,13 +120,13 @@ class Users:
                 current = await _get(connection, user_id)
                 if current is None:
                     return None
-                if if_match is not None and current.version not in if_match:
-                    raise VersionMismatch(current.version)
+                _match(current, if_match)
                 changed = await _change(connection, current, fields, at)
                 if changed is None:
                     continue  # somebody else was faster: look again
                 if _is_without_admin(current, changed, admins):
                     raise LastAdmin
+                await keep(connection, None if receive is None else receive(changed))
                 return await _with_sessions(connection, current, changed)
         raise StoreUnavailable
 
@@ -133,12 +136,20 @@ class Users:
             row = await _USERS.get_credentials(connection, user_id=user_id)
         return None if row is None else credentials_of(row)
 
-    async def change_password(
-        self, user_id: UserId, password_hash: str, *, replaced: str, kept: SessionId
+    async def change_password(  # each is a condition or an effect
+        self,
+        user_id: UserId,
+        password_hash: str,
+        *,
+        replaced: str,
+        kept: SessionId,
+        if_match: Collection[int] | None = None,
+        receipt: Receipt | None = None,
     ) -> frozenset[SessionId] | None:
         """Set another password, and end all of the user's sessions but one.
 
         Names the sessions that it ended; None if `replaced` is no longer the hash.
+        Raises VersionMismatch, KeyAlreadyUsed.
         """
         async with self._database.transaction() as connection:
             status = await _USERS.replace_password_hash(
@@ -149,6 +160,10 @@ class Users:
             )
             if row_count(status) == 0:
                 return None
+            current = await _get(connection, user_id)
+            if current is not None:
+                _match(current, if_match)
+            await keep(connection, receipt)
             return await _end_sessions(connection, user_id, kept, "password_changed")
 
 
@@ -181,6 +196,11 @@ def row_count(status: str) -> int:
 async def _get(connection: Connection, user_id: UserId) -> User | None:
     row = await _USERS.get_user(connection, user_id=user_id)
     return None if row is None else user_of(row)
+
+
+def _match(current: User, if_match: Collection[int] | None) -> None:
+    if if_match is not None and current.version not in if_match:
+        raise VersionMismatch(current.version)
 
 
 async def _held_admins(

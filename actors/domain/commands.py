@@ -1,5 +1,6 @@
 """What callers ask of a project; ids, time and caller are data in the command."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -31,7 +32,7 @@ UNSET: Literal[Unset.UNSET] = Unset.UNSET
 class IdempotencyKey:
     """A caller's key, and what a repeat is recognised and answered by.
 
-    `fingerprint` is a digest of method, path and body; `status` the HTTP status of
+    `fingerprint` is a keyed digest of the request; `status` the HTTP status of
     the first answer.
     """
 
@@ -46,7 +47,7 @@ class _Command:
     caller: Caller
     at: datetime
     request_id: str
-    if_match: tuple[int, ...] | None = None
+    if_match: Collection[int] | None = None
     key: IdempotencyKey | None = None
 
 

@@ -36,7 +36,8 @@ from actors.domain.state import ProjectState
 
 def create_task(state: ProjectState, command: CreateTask) -> tuple[Event, ...]:
     """Make a task in the project."""
-    writable_project(state, command, Action.CREATE_TASK)
+    project = writable_project(state, command, Action.CREATE_TASK)
+    match_version(command, project.version)
     is_done = command.status is TaskStatus.COMPLETED
     task = Task(
         id=command.task_id,

@@ -1,7 +1,7 @@
 """Accounts and sessions."""
 
-from server import answers, auth, schemas
-from server.route import DONE, OWN, VISIT, Reply, Route
+from server import accounts, answers, auth, schemas
+from server.route import DONE, EFFECT, OWN, VISIT, Reply, Route
 
 _PAIR = Reply(
     description="Two tokens.", schema=answers.TokenPair, headers=("Cache-Control",)
@@ -11,7 +11,7 @@ ROWS: tuple[Route, ...] = (
     Route(
         method="POST",
         path="/auth/register",
-        handler=auth.register,
+        handler=accounts.register,
         actions=VISIT,
         summary="Make an account",
         tag="auth",
@@ -27,9 +27,11 @@ ROWS: tuple[Route, ...] = (
             201: Reply(
                 description="The account, with an inbox project of its own.",
                 schema=answers.User,
-                headers=("Location",),
+                headers=("Location", "Cache-Control"),
             )
         },
+        request_headers=EFFECT,
+        is_versioned=False,
         problems=(409, 429),
     ),
     Route(
@@ -42,6 +44,8 @@ ROWS: tuple[Route, ...] = (
         is_secret=True,
         body=schemas.Login,
         example={"email": "ada@example.com", "password": "correct horse battery"},
+        request_headers=EFFECT,
+        is_versioned=False,
         replies={200: _PAIR},
         problems=(401, 429),
     ),
@@ -56,6 +60,8 @@ ROWS: tuple[Route, ...] = (
         body=schemas.Refresh,
         is_body_required=False,
         example={"refresh_token": "q9Jm3…"},
+        request_headers=EFFECT,
+        is_versioned=False,
         replies={200: _PAIR},
         problems=(401, 429),
     ),
@@ -67,6 +73,9 @@ ROWS: tuple[Route, ...] = (
         summary="End this session",
         tag="auth",
         is_secret=True,
+        request_headers=EFFECT,
+        is_versioned=False,
+        ends_session=True,
         replies={204: DONE},
     ),
     Route(
@@ -88,6 +97,8 @@ ROWS: tuple[Route, ...] = (
         summary="End one of your sessions",
         tag="auth",
         is_secret=True,
+        request_headers=("If-Match",),
+        is_versioned=False,
         replies={204: DONE},
     ),
 )

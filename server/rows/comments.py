@@ -2,7 +2,7 @@
 
 from actors.domain.permissions import Action
 from server import answers, comments, schemas
-from server.route import DONE, READ, UNCHANGED, WRITE, Reply, Route
+from server.route import DONE, FRESH, UNCHANGED, WRITE, Reply, Route
 
 _COMMENT = Reply(description="The comment.", schema=answers.Comment, headers=("ETag",))
 
@@ -14,8 +14,8 @@ ROWS: tuple[Route, ...] = (
         actions=(Action.SEE_TASK,),
         summary="List the comments on a task, the oldest first",
         tag="comments",
-        query=schemas.PageQuery,
-        request_headers=READ,
+        query=schemas.FreshPageQuery,
+        request_headers=FRESH,
         replies={
             200: Reply(
                 description="A page of comments.",
@@ -40,7 +40,7 @@ ROWS: tuple[Route, ...] = (
             201: Reply(
                 description="The new comment.",
                 schema=answers.Comment,
-                headers=("ETag", "Location", "Idempotency-Replayed"),
+                headers=("ETag", "Location"),
             )
         },
         problems=(403, 409),
@@ -52,7 +52,8 @@ ROWS: tuple[Route, ...] = (
         actions=(Action.SEE_TASK,),
         summary="Show a comment",
         tag="comments",
-        request_headers=READ,
+        query=schemas.FreshQuery,
+        request_headers=FRESH,
         replies={200: _COMMENT, 304: UNCHANGED},
     ),
     Route(

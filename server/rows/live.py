@@ -1,17 +1,19 @@
 """Live events."""
 
-from server import answers, auth, schemas, websocket
-from server.route import OWN, VISIT, Reply, Route
+from server import answers, schemas, ticketing, websocket
+from server.route import EFFECT, OWN, VISIT, Reply, Route
 
 ROWS: tuple[Route, ...] = (
     Route(
         method="POST",
         path="/ws/tickets",
-        handler=auth.create_ticket,
+        handler=ticketing.create_ticket,
         actions=OWN,
         summary="Get a ticket that opens one WebSocket",
         tag="live",
         is_secret=True,
+        request_headers=EFFECT,
+        is_versioned=False,
         replies={
             201: Reply(
                 description="The ticket.",

@@ -2,7 +2,7 @@
 
 from actors.domain.permissions import Action
 from server import answers, log, projects, schemas
-from server.route import CREATE, DONE, READ, UNCHANGED, WRITE, Reply, Route
+from server.route import DONE, FRESH, UNCHANGED, WRITE, Reply, Route
 
 _PROJECT = Reply(description="The project.", schema=answers.Project, headers=("ETag",))
 
@@ -15,7 +15,7 @@ ROWS: tuple[Route, ...] = (
         summary="List the projects that you may see, the newest first",
         tag="projects",
         query=schemas.ProjectListQuery,
-        request_headers=READ,
+        request_headers=FRESH,
         replies={
             200: Reply(
                 description="A page of projects.",
@@ -35,12 +35,13 @@ ROWS: tuple[Route, ...] = (
         tag="projects",
         body=schemas.ProjectCreate,
         example={"name": "Launch", "description": "Everything until the first of May"},
-        request_headers=CREATE,
+        request_headers=WRITE,
+        is_versioned=False,
         replies={
             201: Reply(
                 description="The new project; it is yours.",
                 schema=answers.Project,
-                headers=("ETag", "Location", "Idempotency-Replayed"),
+                headers=("ETag", "Location"),
             )
         },
     ),
@@ -51,7 +52,8 @@ ROWS: tuple[Route, ...] = (
         actions=(Action.SEE_PROJECT,),
         summary="Show a project",
         tag="projects",
-        request_headers=READ,
+        query=schemas.FreshQuery,
+        request_headers=FRESH,
         replies={200: _PROJECT, 304: UNCHANGED},
     ),
     Route(
@@ -100,7 +102,7 @@ ROWS: tuple[Route, ...] = (
         summary="Read what happened in a project after a version, the oldest first",
         tag="projects",
         query=schemas.LogQuery,
-        request_headers=READ,
+        request_headers=FRESH,
         replies={
             200: Reply(
                 description="Events of consecutive versions.",

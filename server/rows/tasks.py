@@ -2,7 +2,7 @@
 
 from actors.domain.permissions import Action
 from server import answers, log, schemas, tasks
-from server.route import CREATE, DONE, READ, UNCHANGED, WRITE, Reply, Route
+from server.route import DONE, FRESH, UNCHANGED, WRITE, Reply, Route
 
 _TASK = Reply(description="The task.", schema=answers.Task, headers=("ETag",))
 
@@ -15,7 +15,7 @@ ROWS: tuple[Route, ...] = (
         summary="List the tasks that you may see, the newest first",
         tag="tasks",
         query=schemas.TaskListQuery,
-        request_headers=READ,
+        request_headers=FRESH,
         replies={
             200: Reply(
                 description="A page of tasks.",
@@ -31,16 +31,16 @@ ROWS: tuple[Route, ...] = (
         path="/tasks",
         handler=tasks.create_task,
         actions=(Action.CREATE_TASK,),
-        summary="Create a task",
+        summary="Create a task; `If-Match` names versions of its project",
         tag="tasks",
         body=schemas.TaskCreate,
         example={"title": "Write the announcement", "priority": "high"},
-        request_headers=CREATE,
+        request_headers=WRITE,
         replies={
             201: Reply(
                 description="The new task.",
                 schema=answers.Task,
-                headers=("ETag", "Location", "Idempotency-Replayed"),
+                headers=("ETag", "Location"),
             )
         },
         problems=(403, 404, 409),
@@ -52,7 +52,8 @@ ROWS: tuple[Route, ...] = (
         actions=(Action.SEE_TASK,),
         summary="Show a task",
         tag="tasks",
-        request_headers=READ,
+        query=schemas.FreshQuery,
+        request_headers=FRESH,
         replies={200: _TASK, 304: UNCHANGED},
     ),
     Route(
@@ -113,8 +114,8 @@ ROWS: tuple[Route, ...] = (
         actions=(Action.SEE_TASK,),
         summary="Tell who changed what of a task, and when, the oldest first",
         tag="tasks",
-        query=schemas.PageQuery,
-        request_headers=READ,
+        query=schemas.FreshPageQuery,
+        request_headers=FRESH,
         replies={
             200: Reply(
                 description="A page of the task's events.",

@@ -2,7 +2,7 @@
 
 from actors.domain.permissions import Action
 from server import answers, schemas, users
-from server.route import DONE, OWN, READ, UNCHANGED, Reply, Route
+from server.route import DONE, EFFECT, OWN, READ, UNCHANGED, WRITE, Reply, Route
 
 _USER = Reply(description="The user.", schema=answers.User, headers=("ETag",))
 
@@ -26,7 +26,7 @@ ROWS: tuple[Route, ...] = (
         tag="users",
         body=schemas.MeUpdate,
         example={"first_name": "Ada", "last_name": "Lovelace"},
-        request_headers=("If-Match", "Prefer"),
+        request_headers=WRITE,
         replies={200: _USER},
         problems=(409,),
     ),
@@ -43,6 +43,7 @@ ROWS: tuple[Route, ...] = (
             "old_password": "correct horse battery",
             "new_password": "another horse, another battery",
         },
+        request_headers=EFFECT,
         replies={204: DONE},
         problems=(409,),
     ),
@@ -84,7 +85,7 @@ ROWS: tuple[Route, ...] = (
         tag="users",
         body=schemas.UserUpdate,
         example={"role": "manager"},
-        request_headers=("If-Match", "Prefer"),
+        request_headers=WRITE,
         replies={200: _USER},
         problems=(403, 409),
     ),

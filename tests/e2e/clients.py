@@ -16,7 +16,17 @@ from tests.e2e.servers import Served
 
 _PASSWORD = "correct horse battery"  # of accounts made here
 _FINAL = (400, 401, 403, 404, 422)  # of which no try will make anything else
+_IN_FLIGHT = 409
 _PAUSE_SECONDS = 0.02  # between tries of something that fails
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a client was answered."""
+
+    status: int
+    body: bytes
+    is_replay: bool
 
 
 class Api:
@@ -45,6 +55,12 @@ class Api:
             api.headers["Authorization"] = f"Bearer {pair['access_token']}"
             yield api
 
+    def at(self, served: Served) -> Self:
+        """Be the same user at another server of the same secrets and database."""
+        other = type(self)(self._session, served)
+        other.headers = self.headers
+        return other
+
     async def call(
         self, method: str, path: str, body: Mapping[str, object] | None = None
     ) -> Any:
@@ -58,6 +74,27 @@ class Api:
         """Give the status and the JSON of a GET, whatever they are."""
         async with self._request("GET", path, None, {}) as answer:
             return answer.status, json.loads(await answer.text())
+
+    async def post_task(self, key: str, url: str = "") -> "Told | None":
+        """Make a task of this title with this key, once the first try is over.
+
+        None if there was no answer. `url` is where else than at the server to ask.
+        """
+        headers = {**self.headers, "Idempotency-Key": key}
+        while True:
+            try:
+                async with self._session.post(
+                    f"{url or self._served.url}/tasks",
+                    json={"title": key},
+                    headers=headers,
+                ) as answer:
+                    body = await answer.read()
+            except (aiohttp.ClientError, OSError, TimeoutError):
+                return None
+            if answer.status != _IN_FLIGHT:
+                is_replay = "Idempotency-Replayed" in answer.headers
+                return Told(status=answer.status, body=body, is_replay=is_replay)
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     async def attempt(self, wish: "Wish", request_id: str) -> Try:
         """Ask for a change once, and say what came of it."""

@@ -29,6 +29,7 @@ from sql.store import Store
 from tests.e2e.clients import Api
 from tests.e2e.crowd import Crowd
 from tests.e2e.history import Entry, History, Log, problems_of
+from tests.e2e.proxy import Withholding
 from tests.e2e.servers import Served, scratch_server, until
 
 _ROUNDS = int(os.environ.get("BOARDCAST_CHAOS_ROUNDS", "1"))
@@ -45,6 +46,9 @@ _EVENTS = """
 """
 _HEADS = "SELECT project_id, version FROM project_heads"
 _KEYS = "SELECT key, project_id, version FROM idempotency_keys"
+_HAS_KEY = "SELECT EXISTS (SELECT FROM idempotency_keys WHERE key = $1)"
+_TASKS_OF_TITLE = "SELECT count(*) FROM tasks WHERE title = $1"
+_CLIENTS = range(100)
 _BACKENDS = """
     SELECT pid FROM pg_stat_activity
     WHERE application_name = 'boardcast' ORDER BY query_start DESC
@@ -104,6 +108,33 @@ async def test_killing_valkey_fails_no_request(served: Served, seed: int) -> Non
 
     assert _answers_of_failures(history) == set()
     assert all(watch.is_open for watch in history.watches)
+
+
+@rounds
+async def test_an_answer_lost_with_its_server_is_given_to_who_repeats(
+    served: Served, seed: int
+) -> None:
+    """Killed after the commit, and before anybody has got the answer."""
+    if not served.is_running:
+        await served.start()
+    key = f"lost-{seed}"
+    async with Api.open(served, key) as api, Withholding.open(served.port) as proxy:
+        async with asyncio.TaskGroup() as group:
+            lost = [group.create_task(api.post_task(key, proxy.url)) for _ in _CLIENTS]
+            async with _connection(served) as connection:
+                while not await connection.fetchval(_HAS_KEY, key):
+                    pass
+            served.kill()
+        await served.start(port=served.port)
+        told = await asyncio.gather(*(api.post_task(key) for _ in _CLIENTS))
+        async with _connection(served) as connection:
+            made = await connection.fetchval(_TASKS_OF_TITLE, key)
+
+    assert {task.result() for task in lost} == {None}
+    assert {answer and answer.status for answer in told} == {201}
+    assert all(answer and answer.is_replay for answer in told)
+    assert len({answer and answer.body for answer in told}) == 1
+    assert made == 1
 
 
 @asynccontextmanager

@@ -139,6 +139,42 @@ async def test_twenty_who_refresh_at_once_get_the_same_successor(board: Board) -
     assert (await refresh(person_of(board, pairs[0]))).status == 200
 
 
+async def test_twenty_who_refresh_on_two_nodes_share_a_successor_and_a_thief_ends_it(
+    database_url: str, redis_url: str
+) -> None:
+    async with (
+        running(database_url, redis_url) as here,
+        running(database_url, redis_url) as there,
+    ):
+        ada = await here.person()
+        other = await here.session(ada.caller)
+        everywhere = [ada, Person(there, ada.caller, {"access": ada.access_token})]
+        twins = [Person(b, ada.caller, {}) for b in (here, there)]
+        token = ada.refresh_token
+
+        pairs = await asyncio.gather(*(refresh(t, token) for t in twins * 10))
+        newer = [person_of(t.board, pairs[0]) for t in twins]
+        listeners = [await person.listen() for person in (*everywhere, *newer)]
+        await here.execute(
+            "UPDATE refresh_tokens SET used_at = used_at - interval '11 seconds'"
+        )
+        async with asyncio.timeout(5):
+            reused = await refresh(twins[0], token)
+            closed = [await listener.closing() for listener in listeners]
+            for person in everywhere:
+                while (await person.get("/users/me")).status != 401:
+                    pass
+
+        assert {pair.status for pair in pairs} == {200}
+        assert len({pair.json["refresh_token"] for pair in pairs}) == 1
+        assert reused.refusal == REFUSED
+        assert closed == [(4001, "Session ended")] * 4
+        for person in newer:
+            assert (await person.get("/users/me")).refusal == REFUSED
+            assert (await refresh(person)).refusal == REFUSED
+        assert (await other.get("/users/me")).status == 200
+
+
 async def test_a_token_that_comes_again_late_ends_its_session(
     database_url: str, redis_url: str
 ) -> None:

@@ -2,7 +2,14 @@
 
 import asyncio
 
-from tests.running_app import Board
+import pytest
+
+from server.route import Route
+from server.routes import ROUTES
+from tests.every_write import World, bodies, make_world, name_of
+from tests.running_app import Answer, Board
+
+WRITES = [pytest.param(row, id=name_of(row)) for row in ROUTES if row.method != "GET"]
 
 
 async def test_a_known_task_is_not_sent_again(board: Board) -> None:
@@ -51,7 +58,7 @@ async def test_a_write_on_the_current_version_is_made(board: Board) -> None:
         assert (answer.status, answer.headers["ETag"]) == (200, f'"{number + 1}"')
 
 
-async def test_thirty_clients_that_retry_lose_no_change(board: Board) -> None:
+async def test_fifty_clients_that_retry_lose_no_change(board: Board) -> None:
     ada = await board.person()
     path = f"/tasks/{(await ada.task(description='0'))['id']}"
 
@@ -66,8 +73,56 @@ async def test_thirty_clients_that_retry_lose_no_change(board: Board) -> None:
                 return tries
             assert answer.status == 412
 
-    tries = await asyncio.gather(*(increment() for _ in range(30)))
+    tries = await asyncio.gather(*(increment() for _ in range(50)))
 
     last = (await ada.get(path)).json
-    assert (last["description"], last["version"]) == ("30", 32)
+    assert (last["description"], last["version"]) == ("50", 52)
     assert max(tries) > 1
+
+
+async def written(world: World, row: Route, if_match: str) -> Answer:
+    body = bodies(world).get(name_of(row), (None, None))[0]
+    who = world.board.nobody if row.is_public else world.ada
+    headers = {"If-Match": if_match}
+    return await who.ask(row.method, world.path(row), body, headers)
+
+
+@pytest.mark.parametrize("row", WRITES)
+async def test_every_write_refuses_a_version_that_is_not_the_current_one(
+    board: Board, row: Route
+) -> None:
+    world = await make_world(board)
+    head = "SELECT sum(version) FROM project_heads"
+    before = await board.value(head)
+
+    refused = await written(world, row, '"999"')
+
+    assert refused.refusal == (412, "version_mismatch")
+    assert ("current_version" in refused.json) == row.is_versioned
+    if row.is_versioned:
+        current = refused.json["current_version"]
+        assert refused.headers["ETag"] == f'"{current}"'
+        assert await board.value(head) == before
+        assert (await written(world, row, f'"{current}"')).status < 300
+
+
+@pytest.mark.parametrize("row", WRITES)
+async def test_every_write_is_made_on_whatever_is_there(
+    board: Board, row: Route
+) -> None:
+    world = await make_world(board)
+
+    assert (await written(world, row, "*")).status < 300
+
+
+async def test_a_member_who_is_not_there_yet_matches_nothing(board: Board) -> None:
+    ada, bob = await board.person(), await board.person()
+    path = f"/projects/{(await ada.project())['id']}/members/{bob.id}"
+
+    for condition in ("*", '"1"'):
+        refused = await ada.put(path, {"role": "viewer"}, If_Match=condition)
+        assert refused.refusal == (412, "version_mismatch"), condition
+
+
+def test_every_write_says_that_it_heeds_conditions() -> None:
+    assert all("If-Match" in row.values[0].request_headers for row in WRITES)

@@ -119,3 +119,34 @@ async def test_a_closed_mailbox_answers_who_waits_and_who_comes() -> None:
     for asked in (waiting, ask(mailbox)):
         with pytest.raises(ActorStopped):
             await asked
+
+
+async def test_a_nudge_wakes_without_a_command() -> None:
+    mailbox = Mailbox(1)
+    taken = asyncio.create_task(mailbox.take(10))
+    await settle()
+
+    mailbox.nudge()
+
+    assert await taken == []
+
+
+async def test_a_nudge_into_a_full_mailbox_is_not_needed() -> None:
+    mailbox = Mailbox(1)
+    asked = ask(mailbox)
+    await settle()
+
+    mailbox.nudge()
+
+    (taken,) = await mailbox.take(10)
+    taken.answer(ANSWER)
+    assert await asked == ANSWER
+
+
+async def test_a_closed_mailbox_cannot_be_nudged() -> None:
+    mailbox = Mailbox(2)
+    mailbox.nudge()
+    mailbox.close()
+
+    with pytest.raises(ActorStopped):
+        mailbox.nudge()

@@ -758,3 +758,92 @@ async def test_a_change_of_members_is_published_apart_from_tasks(node: Node) -> 
     )
 
     assert calls == [["task_created"], ["member_removed"], ["task_created"]]
+
+
+async def test_a_reader_gets_what_another_node_wrote(node: Node) -> None:
+    actor = await node.actor()
+    socket = FakeSocket(make_caller(ADA))
+    node.hub.attach(socket)
+    node.store.write(create(1))
+
+    await actor.reach(2)
+
+    assert actor.state == make_new_state(create(1))
+    assert socket.versions == [2]
+
+
+async def test_a_reader_of_what_is_here_does_not_wait(node: Node) -> None:
+    actor = await node.actor()
+    node.store.read_errors.append(StoreUnavailable())
+
+    await actor.reach(1)
+
+    assert len(node.store.read_errors) == 1
+
+
+async def test_a_reader_of_what_there_is_not_is_not_kept_waiting(node: Node) -> None:
+    actor = await node.actor()
+
+    await actor.reach(99)
+
+    assert actor.state.version == 1
+
+
+async def test_a_reader_who_comes_during_a_catch_up_gets_another(node: Node) -> None:
+    """What they know of may have been committed after the log was read."""
+    actor = await node.actor()
+    began, go_on = asyncio.Event(), asyncio.Event()
+    read = node.store.events_since
+
+    async def slowly(*asked: object) -> list[bytes]:
+        found = await read(*asked)  # type: ignore[arg-type]  # the same arguments
+        began.set()
+        await go_on.wait()
+        return found
+
+    node.store.events_since = slowly  # type: ignore[method-assign]  # a fake
+    first = asyncio.create_task(actor.reach(2))
+    await began.wait()
+    node.store.write(create(1))
+
+    second = asyncio.create_task(actor.reach(2))
+    await settle()
+    go_on.set()
+    await asyncio.gather(first, second)
+
+    assert actor.state.version == 2
+
+
+async def test_readers_are_told_that_the_database_is_away(node: Node) -> None:
+    actor = await node.actor()
+    node.store.read_errors.append(StoreUnavailable())
+
+    with pytest.raises(StoreUnavailable):
+        await actor.reach(2)
+    assert (await actor.ask(create(1))).version == 2
+
+
+async def test_readers_of_an_actor_that_stops_or_fails_are_not_left_waiting(
+    node: Node,
+) -> None:
+    actor = await node.actor()
+    node.store.read_errors.append(RuntimeError("boom"))
+
+    with pytest.raises(ActorStopped):
+        await actor.reach(2)
+    await settle()
+    with pytest.raises(ActorStopped):
+        await actor.reach(2)
+
+
+async def test_a_reader_waits_for_so_long_only(node: Node) -> None:
+    actor = await node.actor()
+    node.store.gate.clear()
+    asked = asyncio.create_task(actor.ask(create(1)))
+    await node.store.reached()
+
+    with pytest.raises(StoreUnavailable):
+        await actor.reach(3, timeout_seconds=0)
+
+    node.store.gate.set()
+    await asked

@@ -13,7 +13,8 @@ from aiohttp.test_utils import TestClient
 
 from actors.domain.errors import EmailTaken
 from actors.domain.model import UserId, UserRole
-from server import auth, keys, users
+from server import accounts as new_accounts
+from server import auth, keys, ticketing, users
 from server.addresses import Addresses
 from server.ids import Ids
 from server.limits import Limits
@@ -62,6 +63,7 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         request[keys.PATH_IDS] = {"session_id": session_id}
     if request.can_read_body:
         request[keys.BODY] = await request.json()
+    request[keys.REQUEST_ID] = "r-1"
     request[keys.QUERY] = {name: int(text) for name, text in request.query.items()}
     return await handler(request)
 
@@ -83,14 +85,14 @@ async def app(
     database: Database, hasher: CountingHasher
 ) -> AsyncIterator[web.Application]:
     app = web.Application(middlewares=[errors, gate])
-    app.router.add_post("/auth/register", auth.register)
+    app.router.add_post("/auth/register", new_accounts.register)
     app.router.add_post("/auth/login", auth.login)
     app.router.add_post("/auth/refresh", auth.refresh)
     app.router.add_post("/auth/logout", auth.logout)
     app.router.add_get("/auth/sessions", auth.list_sessions)
     app.router.add_delete("/auth/sessions/{session_id}", auth.end_session)
     app.router.add_get("/users/me", users.get_me)
-    app.router.add_post("/ws/tickets", auth.create_ticket)
+    app.router.add_post("/ws/tickets", ticketing.create_ticket)
     app[keys.ACCOUNTS] = accounts = Accounts(database)
     app[keys.USERS] = Users(database)
     app[keys.LIMITS], app[keys.ADDRESSES] = Limits(), Addresses()

@@ -20,6 +20,7 @@ from server import administration, cli, migrate, serving
 from server.credentials import for_development
 from server.datadir import Lock
 
+MISSING = f"Missing: {', '.join(migrate.names())}\n"
 KEY = "5b0f3a9c71d24e86b7a1c2d3e4f50617"
 OTHER_KEY = "9a8b7c6d5e4f30211203f4e5d6c7b8a9"
 PASSWORD = "a long enough phrase"
@@ -259,7 +260,8 @@ def test_migrating_in_development_does_not_ask(
     first = boardcast("migrate")
     second = boardcast("migrate")
 
-    assert first == (0, "Missing: 0001_schema\nApplied: 0001_schema\n", "")
+    applied = "".join(f"Applied: {name}\n" for name in migrate.names())
+    assert first == (0, MISSING + applied, "")
     assert second == (0, "The database is up to date.\n", "")
 
 
@@ -270,9 +272,9 @@ def test_migrating_in_production_takes_an_approval(
 
     status, out, err = boardcast("migrate")
 
-    assert (status, out) == (1, "Missing: 0001_schema\n")
+    assert (status, out) == (1, MISSING)
     assert "--yes" in err
-    assert migrate.pending(empty_database_url) == ["0001_schema"]
+    assert migrate.pending(empty_database_url) == migrate.names()
     assert boardcast("migrate", "--yes")[0] == 0
     assert migrate.pending(empty_database_url) == []
 
@@ -300,7 +302,7 @@ def test_a_person_who_says_no_changes_nothing(
 
     status, out, _ = boardcast("migrate")
 
-    assert (status, out) == (1, "Missing: 0001_schema\nNothing was changed.\n")
+    assert (status, out) == (1, f"{MISSING}Nothing was changed.\n")
 
 
 def test_production_is_not_used_before_it_is_migrated(

@@ -65,7 +65,12 @@ class FakeAccounts:
         return found
 
     async def revoke_session(
-        self, session_id: int, *, user_id: UserId | None = None, reason: str
+        self,
+        session_id: int,
+        *,
+        user_id: UserId | None = None,
+        reason: str,
+        receipt: object = None,
     ) -> bool:
         return self.live.pop(session_id, None) is not None
 

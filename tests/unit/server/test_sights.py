@@ -355,3 +355,43 @@ async def test_when_the_counts_are_forgotten_every_stamp_moves(
 
         assert len(seen) == 3 * len(CALLERS)
         assert world.sights.stamp(make_caller(BOB)) is None
+
+
+async def test_a_renewed_stamp_moves_and_is_looked_up_again() -> None:
+    store = SeenStore()
+    sights = Sights(store)  # type: ignore[arg-type]  # a fake
+    for caller in (make_caller(ADA), ADMIN):
+        await sights.sight(caller)
+        before, asked = sights.stamp(caller), store.asked
+
+        sights.renew(caller, {PROJECTS[0]: 5})
+        await sights.sight(caller)
+
+        assert sights.stamp(caller) != before
+        assert store.asked - asked == (caller.role is UserRole.USER)
+
+
+async def test_what_was_renewed_holds_for_that_caller_up_to_that_version() -> None:
+    sights = Sights(SeenStore())  # type: ignore[arg-type]  # a fake
+    ada, bob = make_caller(ADA), make_caller(BOB)
+    sights.renew(ada, {PROJECTS[0]: 5})
+
+    assert sights.has_renewed(ada, PROJECTS[0], 5)
+    assert not sights.has_renewed(ada, PROJECTS[0], 6)
+    assert not sights.has_renewed(ada, PROJECTS[1], 1)
+    assert not sights.has_renewed(bob, PROJECTS[0], 5)
+
+
+async def test_what_was_renewed_is_remembered_within_bounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("server.sights._KEPT_USERS", 2)
+    monkeypatch.setattr("server.sights._RENEWED_PROJECTS", 3)
+    sights = Sights(SeenStore())  # type: ignore[arg-type]  # a fake
+    for number in range(1, 10):
+        sights.renew(make_caller(ADA), {ProjectId(number): 1})
+        sights.renew(make_caller(number), {})
+
+    assert len(sights._renewed) <= 2
+    assert all(len(known) <= 4 for known in sights._renewed.values())
+    assert sights.has_renewed(make_caller(ADA), ProjectId(9), 1)

@@ -197,6 +197,12 @@ HOT: list[tuple[str, str, tuple[object, ...], set[str]]] = [
     ("projects", "get_inbox_id", (76,), {"projects_inbox_key"}),
     ("members", "list_members", (77,), {"members_pkey"}),
     ("idempotency_keys", "get_key", (77, "k77"), {"idempotency_keys_pkey"}),
+    (
+        "idempotency_keys",
+        "get_key_of_address",
+        ("U77@example.com", "k77"),
+        {"users_email_key", "idempotency_keys_pkey"},
+    ),
     ("users", "get_user", (77,), {"users_pkey"}),
     ("users", "get_credentials_by_email", ("U77@example.com",), {"users_email_key"}),
     ("users", "get_credentials_by_username", ("User77",), {"users_username_key"}),
