@@ -10,6 +10,7 @@ from server import keys
 from server.problems import Problem
 from server.registration import create_account
 from server.representations import encode, encode_list, encode_user
+from server.requests import answer_bytes
 from server.sessions import TokenPair
 from server.tickets import LIFETIME_SECONDS
 from server.tokens import InvalidToken
@@ -92,7 +93,9 @@ async def list_sessions(request: web.Request) -> web.StreamResponse:
     body = encode_list(
         "sessions", items, total=total, limit=limit, offset=offset, next_cursor=None
     )
-    return _answer(body)
+    listed = answer_bytes(request, body)
+    listed.headers.update(_NO_STORE)
+    return listed
 
 
 async def end_session(request: web.Request) -> web.StreamResponse:

@@ -1,7 +1,7 @@
 """Accounts and sessions."""
 
 from server import answers, auth, schemas
-from server.route import DONE, OWN, VISIT, Reply, Route
+from server.route import DONE, OWN, READ, UNCHANGED, VISIT, Reply, Route
 
 _PAIR = Reply(
     description="Two tokens.", schema=answers.TokenPair, headers=("Cache-Control",)
@@ -73,7 +73,17 @@ ROWS: tuple[Route, ...] = (
         summary="List your sessions",
         tag="auth",
         query=schemas.OffsetQuery,
-        replies={200: Reply(description="A page of them.", schema=answers.SessionList)},
+        request_headers=READ,
+        replies={
+            200: Reply(
+                description="A page of them.",
+                schema=answers.SessionList,
+                headers=("ETag", "Cache-Control"),
+            ),
+            304: Reply(
+                description=UNCHANGED.description, headers=("ETag", "Cache-Control")
+            ),
+        },
     ),
     Route(
         method="DELETE",

@@ -2,7 +2,7 @@
 
 from actors.domain.permissions import Action
 from server import answers, projects, schemas
-from server.route import DONE, WRITE, Reply, Route
+from server.route import DONE, READ, UNCHANGED, WRITE, Reply, Route
 
 ROWS: tuple[Route, ...] = (
     Route(
@@ -12,8 +12,14 @@ ROWS: tuple[Route, ...] = (
         actions=(Action.SEE_PROJECT,),
         summary="List the members of a project",
         tag="projects",
+        request_headers=READ,
         replies={
-            200: Reply(description="All of them.", schema=answers.MemberList),
+            200: Reply(
+                description="All of them.",
+                schema=answers.MemberList,
+                headers=("ETag",),
+            ),
+            304: UNCHANGED,
         },
     ),
     Route(
