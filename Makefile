@@ -75,8 +75,10 @@ migrate: .venv/run ## bring the database up to date
 seed: .venv/run ## fill an empty database with a demo company
 	@exec $(BIN)/boardcast seed
 
-chaos: .venv/dev ## kill the server, PostgreSQL and Valkey, ROUNDS times each
+chaos: .venv/dev ## kill the server, PostgreSQL and Valkey, ROUNDS times each; read long among writers
 	@BOARDCAST_CHAOS_ROUNDS=$(ROUNDS) $(BIN)/pytest --timeout=900 tests/e2e/test_kill.py
+	@BOARDCAST_CURSOR_SECONDS=60 BOARDCAST_FRESH_ROUNDS=1000 $(BIN)/pytest --timeout=900 \
+		tests/integration/test_cursors.py tests/integration/test_freshness.py
 
 bench: .venv/dev ## measure, each number beside its goal
 	@exec $(BIN)/python -m loadtests.bench

@@ -288,7 +288,8 @@ def _sort(*names: str) -> _Text:
         validate=validate.OneOf(choices, error="It must be one of: {choices}."),
         metadata={
             "description": "What to sort by, `-` for the largest or latest first. "
-            "What has no value comes last either way; ties go by id."
+            "A priority goes by urgency, a status by progress, a text by its letters "
+            "whatever their case. What has no value comes last; ties go by id."
         },
     )
 

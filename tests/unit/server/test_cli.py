@@ -22,6 +22,8 @@ KEY = "5b0f3a9c71d24e86b7a1c2d3e4f50617"
 OTHER_KEY = "9a8b7c6d5e4f30211203f4e5d6c7b8a9"
 PASSWORD = "a long enough phrase"
 
+MISSING = f"Missing: {', '.join(migrate.names())}\n"
+
 Command = Callable[..., tuple[int, str, str]]
 
 
@@ -206,7 +208,8 @@ def test_migrating_in_development_does_not_ask(
     first = boardcast("migrate")
     second = boardcast("migrate")
 
-    assert first == (0, "Missing: 0001_schema\nApplied: 0001_schema\n", "")
+    applied = "".join(f"Applied: {name}\n" for name in migrate.names())
+    assert first == (0, MISSING + applied, "")
     assert second == (0, "The database is up to date.\n", "")
 
 
@@ -217,9 +220,9 @@ def test_migrating_in_production_takes_an_approval(
 
     status, out, err = boardcast("migrate")
 
-    assert (status, out) == (1, "Missing: 0001_schema\n")
+    assert (status, out) == (1, MISSING)
     assert "--yes" in err
-    assert migrate.pending(empty_database_url) == ["0001_schema"]
+    assert migrate.pending(empty_database_url) == migrate.names()
     assert boardcast("migrate", "--yes")[0] == 0
     assert migrate.pending(empty_database_url) == []
 
@@ -247,7 +250,7 @@ def test_a_person_who_says_no_changes_nothing(
 
     status, out, _ = boardcast("migrate")
 
-    assert (status, out) == (1, "Missing: 0001_schema\nNothing was changed.\n")
+    assert (status, out) == (1, MISSING + "Nothing was changed.\n")
 
 
 def test_production_is_not_used_before_it_is_migrated(
