@@ -1,5 +1,5 @@
 -- Idempotency keys whose effect stands in no project's log: they hold their answer themselves.
--- depends: 0001_schema
+-- depends: 0002_search
 
 ALTER TABLE idempotency_keys
     ALTER COLUMN project_id DROP NOT NULL,

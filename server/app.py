@@ -42,12 +42,13 @@ from server.tickets import Tickets
 from server.tokens import Tokens
 from server.websocket import INVALID_TOKEN, Sockets, reseat
 from sql.accounts import Accounts
-from sql.database import Database
+from sql.database import PLANNED_EACH_TIME, Database
 from sql.store import Store
 from sql.users import Users
 
 _HOUSEKEEPING_SECONDS = 30.0
 _REDIS_SECONDS = 0.25
+_LIST_CONNECTIONS = 4  # apart, so that no search takes a connection from a write
 _GC_THRESHOLDS = (20_000, 20, 50)
 
 CleanupContext = Callable[[web.Application], AsyncIterator[None]]
@@ -107,8 +108,17 @@ def _stores(urls: Urls) -> CleanupContext:
             size=config.database_pool_size,
             timeout_seconds=config.database_timeout_seconds,
         )
+        lists = await Database.open(
+            urls.database,
+            size=_LIST_CONNECTIONS,
+            timeout_seconds=config.database_timeout_seconds,
+            settings=PLANNED_EACH_TIME,
+        )
         app[keys.DATABASE] = database
-        app[keys.STORE] = store = Store(database, at_once=config.group_commit)
+        app[keys.STORE] = store = Store(
+            database, lists=lists, at_once=config.group_commit
+        )
+        app[keys.USERS] = Users(database, lists=lists)
         app[keys.REDIS] = Redis.from_url(
             urls.redis,
             socket_timeout=_REDIS_SECONDS,
@@ -121,10 +131,15 @@ def _stores(urls: Urls) -> CleanupContext:
             ask_redis=app[keys.REDIS].ping,
         )
         metrics = app[keys.METRICS]
-        metrics.sample("database_connections", "Open.", lambda: database.size)
-        metrics.sample("database_connections_idle", "Unused.", lambda: database.idle)
+        metrics.sample(
+            "database_connections", "Open.", lambda: database.size + lists.size
+        )
+        metrics.sample(
+            "database_connections_idle", "Unused.", lambda: database.idle + lists.idle
+        )
         yield
         await app[keys.REDIS].aclose()
+        await lists.close()
         await database.close()
 
     return context
@@ -235,7 +250,6 @@ async def _accounts(app: web.Application) -> AsyncIterator[None]:
     sessions.on_roles_changed(lambda roles: reseat(hub, roles))
     app[keys.ACCOUNTS], app[keys.SESSIONS] = accounts, sessions
     app[keys.TOKENS] = tokens
-    app[keys.USERS] = Users(app[keys.DATABASE])
     app[keys.PASSWORDS] = passwords = Passwords()
     app[keys.TICKETS] = Tickets(app[keys.REDIS])
     app[keys.PEOPLE] = People(accounts, app[keys.STORE])

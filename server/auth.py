@@ -23,7 +23,7 @@ from server.idempotency import (
 )
 from server.problems import Problem
 from server.representations import encode, encode_list
-from server.requests import NO_STORE, Stamp, answer_unstored
+from server.requests import NO_STORE, Stamp, answer_bytes, answer_unstored
 from server.tokens import InvalidToken, TokenPair
 from sql.accounts import Session
 from sql.receipts import Remembered
@@ -141,7 +141,7 @@ async def list_sessions(request: web.Request) -> web.StreamResponse:
     body = encode_list(
         "sessions", items, total=total, limit=limit, offset=offset, next_cursor=None
     )
-    return answer_unstored(body)
+    return answer_bytes(request, body)
 
 
 async def end_session(request: web.Request) -> web.StreamResponse:

@@ -3,15 +3,13 @@
 import base64
 import hashlib
 import hmac
-import struct
-from datetime import UTC, datetime, timedelta
+
+import msgspec
 
 from server.problems import Problem
+from sql.lists import Key
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_PLACE = struct.Struct(">qq")
 _TAG_BYTES = 16
-_MICROSECOND = timedelta(microseconds=1)
 
 
 class Cursors:
@@ -20,12 +18,12 @@ class Cursors:
     def __init__(self, secret: bytes):
         self._key = hmac.digest(secret, b"boardcast cursor", "sha256")
 
-    def make(self, at: datetime, row_id: int, scope: str) -> str:
+    def make(self, key: Key, row_id: int, scope: str) -> str:
         """Point behind a row, in the list that `scope` names."""
-        place = _PLACE.pack((at - _EPOCH) // _MICROSECOND, row_id)
+        place = msgspec.msgpack.encode((key, row_id))
         return base64.urlsafe_b64encode(self._tag(place, scope) + place).decode()
 
-    def read(self, cursor: str, scope: str) -> tuple[datetime, int]:
+    def read(self, cursor: str, scope: str) -> tuple[Key, int]:
         """Say where a cursor points.
 
         Raises a 400 problem unless it was made here, for the same `scope`.
@@ -35,12 +33,10 @@ class Cursors:
         except ValueError:
             raise _invalid() from None
         tag, place = raw[:_TAG_BYTES], raw[_TAG_BYTES:]
-        if len(place) != _PLACE.size or not hmac.compare_digest(
-            tag, self._tag(place, scope)
-        ):
+        if not hmac.compare_digest(tag, self._tag(place, scope)):
             raise _invalid()
-        microseconds, row_id = _PLACE.unpack(place)
-        return _EPOCH + microseconds * _MICROSECOND, row_id
+        key, row_id = msgspec.msgpack.decode(place)  # made here, so of these two types
+        return key, row_id
 
     def _tag(self, place: bytes, scope: str) -> bytes:
         message = hashlib.sha256(scope.encode()).digest() + place
@@ -51,5 +47,5 @@ def _invalid() -> Problem:
     return Problem(
         400,
         "invalid_cursor",
-        "This cursor was not made for this list and these filters.",
+        "This cursor was not made for this list, these filters and this order.",
     )

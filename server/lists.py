@@ -17,7 +17,8 @@ from actors.domain.errors import StoreUnavailable
 from actors.domain.model import Caller
 from server.pages import Asked, ListAnswer, Pages
 from server.sights import Sights, Stamp
-from sql.store import ProjectFilter, Store, TaskFilter
+from sql.lists import ProjectFilter, TaskFilter
+from sql.store import Store
 
 _KEPT_BYTES = 64 * 1024 * 1024
 _KEPT_ADDRESS_LENGTH = 256

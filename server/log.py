@@ -12,7 +12,8 @@ from server.projects import actor_of_project, visible_project
 from server.requests import answer_list, project_id_of, task_id_of
 from server.tasks import actor_of_task, visible_task
 from server.timelines import NO_TIME, answer_page, place_before
-from sql.store import Logged, Page
+from sql.lists import Page
+from sql.store import Logged
 
 
 async def list_events(request: web.Request) -> web.StreamResponse:

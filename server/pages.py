@@ -5,7 +5,7 @@ They come with a cursor that is good for the same list and filters only.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -14,16 +14,14 @@ from yarl import URL
 from actors.domain.model import UserId
 from server.cursors import Cursors
 from server.representations import encode, encode_list
-from sql.store import Page
+from sql.lists import Key, Page, key_of
 
 
 class Row(Protocol):
-    """What is listed: it has a place among the others."""
+    """What is listed: it has an id, and what the list can be sorted by."""
 
     @property
     def id(self) -> int: ...  # noqa: D102
-    @property
-    def created_at(self) -> datetime: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +47,7 @@ class Asked:
 
     @property
     def scope(self) -> str:
-        """Name the list: whose, of what, by which filters; not which part of it."""
+        """Name the list: whose, of what, which rows in which order; not which part."""
         filters = sorted(
             (key, str(value))
             for key, value in self.query.items()
@@ -57,9 +55,14 @@ class Asked:
         )
         return repr((self.name, self.user_id, filters))
 
+    @property
+    def sort(self) -> str:
+        """Name the field that the list is sorted by."""
+        return str(self.query["sort"]).removeprefix("-")
+
 
 class Pages:
-    """Cuts lists into pages, newest first."""
+    """Cuts lists into pages."""
 
     def __init__(self, cursors: Cursors):
         self._cursors = cursors
@@ -67,11 +70,15 @@ class Pages:
     def page(self, asked: Asked) -> Page:
         """Ask for one row more than the caller, to know whether a page follows."""
         query = asked.query
-        limit, offset = query["limit"] + 1, query["offset"]
+        page = Page(
+            limit=query["limit"] + 1,
+            offset=query["offset"],
+            sort=asked.sort,
+            is_descending=query["sort"].startswith("-"),
+        )
         if "cursor" not in query:
-            return Page(limit=limit, offset=offset)
-        at, row_id = self._cursors.read(query["cursor"], asked.scope)
-        return Page(limit=limit, offset=offset, before_at=at, before_id=row_id)
+            return page
+        return _after(page, *self._cursors.read(query["cursor"], asked.scope))
 
     def answer(self, asked: Asked, found: Sequence[Row], total: int) -> ListAnswer:
         """Write what was found for `page`."""
@@ -79,7 +86,8 @@ class Pages:
         shown, cursor = found[:limit], None
         if len(found) > limit:
             last = shown[-1]
-            cursor = self._cursors.make(last.created_at, last.id, asked.scope)
+            key = key_of(last, asked.sort)
+            cursor = self._cursors.make(key, last.id, asked.scope)
         body = encode_list(
             asked.name,
             [encode(thing) for thing in shown],
@@ -93,6 +101,16 @@ class Pages:
             etag=digest_tag(body),
             link=None if cursor is None else next_link(asked.url, cursor=cursor),
         )
+
+
+def _after(page: Page, key: Key, row_id: int) -> Page:
+    match key:
+        case datetime():
+            return replace(page, after_at=key, after_id=row_id)
+        case int():
+            return replace(page, after_rank=key, after_id=row_id)
+        case _:
+            return replace(page, after_text=key, after_id=row_id)
 
 
 def digest_tag(body: bytes) -> str:

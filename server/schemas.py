@@ -43,6 +43,7 @@ USUAL_PAGE = 20
 LARGEST_OFFSET = 10_000
 LONGEST_DESCRIPTION = 20_000
 LONGEST_COMMENT = 10_000
+LONGEST_CURSOR = 2048  # it may hold a title of 200 characters, four bytes each
 
 # The pattern that browsers use for <input type=email>, with a dot in the domain.
 _EMAIL = (
@@ -277,7 +278,34 @@ class PageQuery(OffsetQuery):
     """Which part of a list: by offset, or to any depth by following the cursors."""
 
     cursor = text(
-        1, 512, metadata={"description": "The `next_cursor` of the page before."}
+        1,
+        LONGEST_CURSOR,
+        metadata={
+            "description": "The `next_cursor` of the page before, for the same list, "
+            "filters and order; instead of an `offset`. Following them skips and "
+            "repeats nothing that was there all along with the same value of what "
+            "the list is sorted by."
+        },
+    )
+
+    @validates_schema(pass_original=True)
+    def _begins_once(
+        self, data: Mapping[str, Any], original: Mapping[str, Any], **kwargs: Any
+    ) -> None:
+        if "cursor" in original and "offset" in original:
+            raise ValidationError("Give either cursor or offset.", "offset")
+
+
+def _sort(*names: str) -> _Text:
+    choices = [name for field in names for name in (field, f"-{field}")]
+    return _Text(
+        load_default="-created_at",
+        validate=validate.OneOf(choices, error="It must be one of: {choices}."),
+        metadata={
+            "description": "What to sort by, `-` for the largest or latest first. "
+            "A priority goes by urgency, a status by progress, a text by its letters "
+            "whatever their case. What has no value comes last; ties go by id."
+        },
     )
 
 
@@ -324,6 +352,7 @@ class TaskListQuery(FreshPageQuery):
     overdue = Flag(metadata={"description": "Due in the past, and not completed."})
     unassigned = Flag(metadata={"description": "With nobody to do it."})
     q = text(1, 200, metadata={"description": "Words in the title or description."})
+    sort = _sort("created_at", "updated_at", "due_date", "priority", "status", "title")
 
 
 class ProjectListQuery(FreshPageQuery):
@@ -331,6 +360,7 @@ class ProjectListQuery(FreshPageQuery):
 
     status = Choices(ProjectStatus)
     q = text(1, 200, metadata={"description": "Words in the name or description."})
+    sort = _sort("created_at", "updated_at", "name")
 
 
 class UserListQuery(PageQuery):
@@ -339,6 +369,7 @@ class UserListQuery(PageQuery):
     role = Choice(UserRole)
     is_active = Flag()
     q = text(1, 200, metadata={"description": "Part of a name or an e-mail address."})
+    sort = _sort("created_at", "updated_at", "username", "email")
 
 
 class WebSocketQuery(Request):

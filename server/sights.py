@@ -12,7 +12,8 @@ from typing import NamedTuple, get_args
 from actors.domain.events import CommentEvent, Entry, TaskEvent
 from actors.domain.model import Caller, ProjectId, UserId, UserRole
 from actors.ports import Audience
-from sql.store import Sight, Store
+from sql.lists import Sight
+from sql.store import Store
 
 _KEPT_USERS = 10_000
 _COUNTED = 200_000

@@ -29,7 +29,8 @@ def place_before(request: web.Request) -> Place:
     cursor = request[keys.QUERY].get("cursor")
     if cursor is None:
         return _START
-    return request.app[keys.CURSORS].read(cursor, _scope(request))
+    at, number = request.app[keys.CURSORS].read(cursor, _scope(request))
+    return (at if isinstance(at, datetime) else NO_TIME), number
 
 
 def answer_page(

@@ -18,8 +18,9 @@ from server.problems import FieldError, Problem
 from server.representations import encode_user
 from server.requests import Stamp, answer, answer_list, caller_of
 from server.tokens import InvalidToken
+from sql.lists import UserFilter
 from sql.receipts import Receipt
-from sql.users import Credentials, User, UserFilter
+from sql.users import Credentials, User
 
 _log = structlog.get_logger(__name__)
 
@@ -75,11 +76,8 @@ async def list_users(request: web.Request) -> web.StreamResponse:
     if not is_allowed(Action.LIST_USERS, user_standings(caller, None)):
         raise ActionForbidden("Only managers and administrators see all users.")
     asked = Asked("users", caller.id, query, request.rel_url)
-    pages, wanted = request.app[keys.PAGES], _filter(query)
-    page = pages.page(asked)
-    found, total = await request.app[keys.USERS].list_page(
-        wanted, limit=page.limit, offset=page.offset, before_id=page.before_id
-    )
+    pages, users = request.app[keys.PAGES], request.app[keys.USERS]
+    found, total = await users.list_page(_filter(query), pages.page(asked))
     return answer_list(request, pages.answer(asked, found, total))
 
 

@@ -37,7 +37,8 @@ WITH wanted AS (
     )
     ORDER BY n.id, n.version DESC
     ON CONFLICT (id) DO UPDATE SET
-        title = excluded.title, description = excluded.description, status = excluded.status,
+        title = excluded.title, status = excluded.status,
+        description = CASE WHEN t.description = excluded.description THEN t.description ELSE excluded.description END,
         priority = excluded.priority, assigned_to = excluded.assigned_to, due_date = excluded.due_date,
         completed_at = excluded.completed_at, updated_at = excluded.updated_at, version = excluded.version,
         deleted_at = excluded.deleted_at

@@ -55,6 +55,15 @@ _ABORTED = (
     asyncpg.InsufficientResourcesError,
 )
 
+_USUAL: Mapping[str, str] = {}
+
+# For queries that are one of many by their values: planned each time for those. To
+# compile a plan takes longer than to run it.
+PLANNED_EACH_TIME: Mapping[str, str] = {
+    "plan_cache_mode": "force_custom_plan",
+    "jit": "off",
+}
+
 
 def load_queries(name: str) -> Any:
     """Load `sql/<name>.sql`: a query an attribute, with its `$n` text in `.sql`."""
@@ -87,9 +96,17 @@ class Database:
 
     @classmethod
     async def open(
-        cls, url: str, *, size: int = 10, timeout_seconds: float = 2.0
+        cls,
+        url: str,
+        *,
+        size: int = 10,
+        timeout_seconds: float = 2.0,
+        settings: Mapping[str, str] = _USUAL,
     ) -> "Database":
-        """Connect; raises StoreUnavailable if the server does not answer in time."""
+        """Connect; raises StoreUnavailable if the server does not answer in time.
+
+        `settings` are PostgreSQL's own, for these connections.
+        """
         try:
             pool = await asyncpg.create_pool(
                 url,
@@ -103,6 +120,7 @@ class Database:
                     "idle_in_transaction_session_timeout": "15s",
                     "statement_timeout": "10s",
                     "lock_timeout": "5s",
+                    **settings,
                 },
             )
         except Exception as error:

@@ -33,10 +33,12 @@ UNION
 SELECT project_id FROM members WHERE user_id = :user_id
 ORDER BY 1;
 
--- name: list_projects(user_id, is_everywhere, is_admin, project_ids, statuses, text, before_at, before_id, limit, offset)
--- A page of the projects that a user may see, newest first, and how many there are.
+-- name: list_projects(user_id, is_everywhere, is_admin, project_ids, statuses, text, sort, is_descending, after_at, after_text, after_id, limit, offset)
+-- A page of the projects that a user may see, and how many there are; to be planned for its values.
 WITH matching AS NOT MATERIALIZED (
-    SELECT p.id, p.name, p.description, p.owner_id, p.status, p.is_inbox, p.created_at, p.updated_at, p.version
+    SELECT p.id, p.name, p.description, p.owner_id, p.status, p.is_inbox, p.created_at, p.updated_at, p.version,
+        CASE :sort::text WHEN 'created_at' THEN p.created_at WHEN 'updated_at' THEN p.updated_at END AS moment,
+        CASE :sort WHEN 'name' THEN lower(p.name) END AS word
     FROM projects p
     WHERE p.deleted_at IS NULL
         AND (
@@ -49,17 +51,28 @@ WITH matching AS NOT MATERIALIZED (
             OR to_tsvector('simple', p.name || ' ' || coalesce(p.description, ''))
                 @@ websearch_to_tsquery('simple', :text)
         )
-)
-SELECT c.total, m.*
-FROM (SELECT count(*) AS total FROM matching) c
-LEFT JOIN LATERAL (
-    SELECT id, name, description, owner_id, status, is_inbox, created_at, updated_at, version
+), page AS (
+    SELECT id, name, description, owner_id, status, is_inbox, created_at, updated_at, version,
+        row_number() OVER (
+            ORDER BY CASE WHEN :is_descending::boolean THEN moment END DESC,
+                CASE WHEN :is_descending THEN word END DESC, CASE WHEN :is_descending THEN id END DESC,
+                moment, word, id
+        ) AS place
     FROM matching
-    WHERE :before_id::bigint IS NULL OR (created_at, id) < (:before_at::timestamptz, :before_id)
-    ORDER BY created_at DESC, id DESC
+    WHERE CASE
+        WHEN :after_id::bigint IS NULL THEN true
+        WHEN :sort = 'name' AND :is_descending THEN (word, id) < (lower(:after_text::text), :after_id)
+        WHEN :sort = 'name' THEN (word, id) > (lower(:after_text), :after_id)
+        WHEN :is_descending THEN (moment, id) < (:after_at::timestamptz, :after_id)
+        ELSE (moment, id) > (:after_at, :after_id)
+    END
+    ORDER BY place
     LIMIT :limit OFFSET :offset
-) m ON true
-ORDER BY m.created_at DESC, m.id DESC;
+)
+SELECT c.total, m.id, m.name, m.description, m.owner_id, m.status, m.is_inbox, m.created_at, m.updated_at, m.version
+FROM (SELECT count(*) AS total FROM matching) c
+LEFT JOIN page m ON true
+ORDER BY m.place;
 
 -- name: count_projects()$
 -- How many projects there are, tombstones included.

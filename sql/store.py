@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from actors.domain.errors import ProjectNotFound
@@ -22,7 +21,6 @@ from actors.domain.model import (
     TaskPriority,
     TaskStatus,
     UserId,
-    UserRole,
 )
 from actors.domain.state import ProjectState
 from sql.database import Connection, Database, load_queries
@@ -33,74 +31,20 @@ from sql.journal import (
     is_plain,
     move_head,
 )
+from sql.lists import Page, ProjectFilter, Sight, TaskFilter, params
 from sql.receipts import Receipt, Remembered, keep, remembered, remembered_of_address
 
 _HEADS = load_queries("project_heads")
 _PROJECTS = load_queries("projects")
 _MEMBERS = load_queries("members")
 _TASKS = load_queries("tasks")
+_TASK_LISTS = load_queries("task_lists")
 _COMMENTS = load_queries("comments")
 _EVENTS = load_queries("project_events")
 _KEYS = load_queries("idempotency_keys")
 _SEQUENCES = load_queries("sequences")
 
 _LOAD_SECONDS = 8.0  # a project may have very many tasks
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
-    """What a user may see: their projects, and by their role perhaps everything."""
-
-    user_id: UserId
-    role: UserRole
-    project_ids: tuple[ProjectId, ...]
-
-    def params(self) -> dict[str, object]:
-        """Say the same as the list queries name it."""
-        return {
-            "user_id": self.user_id,
-            "is_everywhere": self.role is not UserRole.USER,
-            "is_admin": self.role is UserRole.ADMIN,
-            "project_ids": self.project_ids,
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskFilter:
-    """Which tasks; a None does not restrict. Both ends of the dates are included.
-
-    `overdue_at` is the moment that `is_overdue` is judged at.
-    """
-
-    project_id: ProjectId | None = None
-    statuses: Sequence[TaskStatus] | None = None
-    priorities: Sequence[TaskPriority] | None = None
-    assigned_to: UserId | None = None
-    is_unassigned: bool | None = None
-    created_by: UserId | None = None
-    due_from: datetime | None = None
-    due_to: datetime | None = None
-    is_overdue: bool | None = None
-    overdue_at: datetime | None = None
-    text: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectFilter:
-    """Which projects; a None does not restrict."""
-
-    statuses: Sequence[ProjectStatus] | None = None
-    text: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """Which part of a list: after a row (its time and id), then `offset` rows on."""
-
-    limit: int
-    offset: int = 0
-    before_at: datetime | None = None
-    before_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,11 +58,19 @@ class Logged:
 class Store:
     """The projects of one database; see `actors.ports.Store` for what is promised.
 
-    `at_once` may be turned off to compare: a transaction statement by statement.
+    `lists` is the database that plans each query for its values; only lists gain by
+    it. `at_once` may be turned off to compare: a transaction statement by statement.
     """
 
-    def __init__(self, database: Database, *, at_once: bool = True):
+    def __init__(
+        self,
+        database: Database,
+        *,
+        lists: Database | None = None,
+        at_once: bool = True,
+    ):
         self._database = database
+        self._lists = lists or database
         self._at_once = at_once
 
     async def load(self, project_id: ProjectId) -> ProjectState | None:
@@ -223,19 +175,19 @@ class Store:
     async def list_tasks(
         self, sight: Sight, wanted: TaskFilter, page: Page
     ) -> tuple[list[Task], int]:
-        """Give a page of what the user may see, newest first, and its whole length."""
-        params = sight.params() | _values(wanted) | _values(page)
-        async with self._database.connection() as connection:
-            rows = [row async for row in _TASKS.list_tasks(connection, **params)]
+        """Give a page of what the user may see, and the whole list's length."""
+        given = sight.params() | params(wanted) | params(page)
+        async with self._lists.connection() as connection:
+            rows = [row async for row in _TASK_LISTS.list_tasks(connection, **given)]
         return [_task(row) for row in rows if row["id"] is not None], rows[0]["total"]
 
     async def list_projects(
         self, sight: Sight, wanted: ProjectFilter, page: Page
     ) -> tuple[list[Project], int]:
-        """Give a page of what the user may see, newest first, and its whole length."""
-        params = sight.params() | _values(wanted) | _values(page)
-        async with self._database.connection() as connection:
-            rows = [row async for row in _PROJECTS.list_projects(connection, **params)]
+        """Give a page of what the user may see, and the whole list's length."""
+        given = sight.params() | params(wanted) | params(page)
+        async with self._lists.connection() as connection:
+            rows = [row async for row in _PROJECTS.list_projects(connection, **given)]
         found = [_project(row) for row in rows if row["id"] is not None]
         return found, rows[0]["total"]
 
@@ -309,10 +261,6 @@ class HeldProject:
         """Write the batch and move the head."""
         await move_head(self._connection, batch)
         await append_rows(self._connection, [batch])
-
-
-def _values(thing: TaskFilter | ProjectFilter | Page) -> dict[str, Any]:
-    return {name: getattr(thing, name) for name in thing.__slots__}
 
 
 def _logged(rows: Sequence[Mapping[str, Any]]) -> list[Logged]:

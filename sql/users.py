@@ -8,6 +8,7 @@ from typing import Any, NewType
 from actors.domain.errors import LastAdmin, StoreUnavailable, VersionMismatch
 from actors.domain.model import UserId, UserRole
 from sql.database import Connection, Database, load_queries
+from sql.lists import Page, UserFilter, params
 from sql.receipts import Receipt, Receive, keep
 
 SessionId = NewType("SessionId", int)
@@ -47,15 +48,6 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UserFilter:
-    """Which users; None means all. `text` is any part of a name or an address."""
-
-    role: UserRole | None = None
-    is_active: bool | None = None
-    text: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedUser:
     """A user after a change, and what it means for those who are logged in.
 
@@ -71,31 +63,20 @@ class ChangedUser:
 class Users:
     """Every method may wait, and raises StoreUnavailable when the database is away."""
 
-    def __init__(self, database: Database):
+    def __init__(self, database: Database, *, lists: Database | None = None):
         self._database = database
+        self._lists = lists or database
 
     async def get(self, user_id: UserId) -> User | None:
         """Read the account, active or not."""
         async with self._database.connection() as connection:
             return await _get(connection, user_id)
 
-    async def list_page(
-        self, wanted: UserFilter, *, limit: int, offset: int, before_id: int | None
-    ) -> tuple[list[User], int]:
-        """Give a page of the accounts, newest first, and the whole length."""
-        async with self._database.connection() as connection:
-            rows = [
-                row
-                async for row in _USERS.list_users(
-                    connection,
-                    role=wanted.role,
-                    is_active=wanted.is_active,
-                    text=wanted.text,
-                    before_id=before_id,
-                    limit=limit,
-                    offset=offset,
-                )
-            ]
+    async def list_page(self, wanted: UserFilter, page: Page) -> tuple[list[User], int]:
+        """Give a page of the accounts, and the whole list's length."""
+        given = params(wanted) | params(page)
+        async with self._lists.connection() as connection:
+            rows = [row async for row in _USERS.list_users(connection, **given)]
         found = [user_of(row) for row in rows if row["id"] is not None]
         return found, rows[0]["total"]
 

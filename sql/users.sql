@@ -5,11 +5,15 @@ SELECT id, email, username, first_name, last_name, role, is_active,
 FROM users
 WHERE id = :user_id;
 
--- name: list_users(role, is_active, text, before_id, limit, offset)
--- A page of the accounts, newest first, and how many there are.
+-- name: list_users(role, is_active, text, sort, is_descending, after_at, after_text, after_id, limit, offset)
+-- A page of the accounts, and how many there are; to be planned for its values.
 WITH matching AS NOT MATERIALIZED (
     SELECT id, email, username, first_name, last_name, role, is_active,
-        created_at, updated_at, version
+        created_at, updated_at, version,
+        CASE :sort::text WHEN 'created_at' THEN created_at
+            WHEN 'updated_at' THEN updated_at END AS moment,
+        CASE :sort WHEN 'username' THEN lower(username)
+            WHEN 'email' THEN lower(email) END AS word
     FROM users
     WHERE (:role::text IS NULL OR role = :role)
         AND (:is_active::boolean IS NULL OR is_active = :is_active)
@@ -20,18 +24,34 @@ WITH matching AS NOT MATERIALIZED (
                 lower(:text)
             ) > 0
         )
-)
-SELECT c.total, m.*
-FROM (SELECT count(*) AS total FROM matching) c
-LEFT JOIN LATERAL (
+), page AS (
     SELECT id, email, username, first_name, last_name, role, is_active,
-        created_at, updated_at, version
+        created_at, updated_at, version,
+        row_number() OVER (
+            ORDER BY CASE WHEN :is_descending::boolean THEN moment END DESC,
+                CASE WHEN :is_descending THEN word END DESC,
+                CASE WHEN :is_descending THEN id END DESC,
+                moment, word, id
+        ) AS place
     FROM matching
-    WHERE :before_id::bigint IS NULL OR id < :before_id
-    ORDER BY id DESC
+    WHERE CASE
+        WHEN :after_id::bigint IS NULL THEN true
+        WHEN :sort IN ('username', 'email') AND :is_descending
+            THEN (word, id) < (lower(:after_text::text), :after_id)
+        WHEN :sort IN ('username', 'email')
+            THEN (word, id) > (lower(:after_text), :after_id)
+        WHEN :is_descending
+            THEN (moment, id) < (:after_at::timestamptz, :after_id)
+        ELSE (moment, id) > (:after_at, :after_id)
+    END
+    ORDER BY place
     LIMIT :limit OFFSET :offset
-) m ON true
-ORDER BY m.id DESC;
+)
+SELECT c.total, m.id, m.email, m.username, m.first_name, m.last_name, m.role,
+    m.is_active, m.created_at, m.updated_at, m.version
+FROM (SELECT count(*) AS total FROM matching) c
+LEFT JOIN page m ON true
+ORDER BY m.place;
 
 -- name: list_active_admins()
 -- The administrators who can log in, held until the transaction ends.

@@ -1,7 +1,7 @@
 """Accounts and sessions."""
 
 from server import accounts, answers, auth, schemas
-from server.route import DONE, EFFECT, OWN, VISIT, Reply, Route
+from server.route import DONE, EFFECT, OWN, READ, UNCHANGED, VISIT, Reply, Route
 
 _PAIR = Reply(
     description="Two tokens.", schema=answers.TokenPair, headers=("Cache-Control",)
@@ -87,7 +87,17 @@ ROWS: tuple[Route, ...] = (
         tag="auth",
         is_secret=True,
         query=schemas.OffsetQuery,
-        replies={200: Reply(description="A page of them.", schema=answers.SessionList)},
+        request_headers=READ,
+        replies={
+            200: Reply(
+                description="A page of them.",
+                schema=answers.SessionList,
+                headers=("ETag", "Cache-Control"),
+            ),
+            304: Reply(
+                description=UNCHANGED.description, headers=("ETag", "Cache-Control")
+            ),
+        },
     ),
     Route(
         method="DELETE",

@@ -1,6 +1,7 @@
 """If-Match and If-None-Match: nobody overwrites what they have not seen."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -126,3 +127,35 @@ async def test_a_member_who_is_not_there_yet_matches_nothing(board: Board) -> No
 
 def test_every_write_says_that_it_heeds_conditions() -> None:
     assert all("If-Match" in row.values[0].request_headers for row in WRITES)
+
+
+async def test_members_and_sessions_have_a_tag_that_moves_with_them(
+    board: Board,
+) -> None:
+    ada, bob = await board.person(), await board.person()
+    project = (await ada.project())["id"]
+    members = f"/projects/{project}/members"
+
+    async def end_the_other_session() -> None:
+        sessions = (await bob.get("/auth/sessions")).json["sessions"]
+        other = next(one for one in sessions if not one["is_current"])
+        assert (await bob.delete(f"/auth/sessions/{other['id']}")).status == 204
+
+    await board.session(bob.caller)
+    for person, path, change in (
+        (ada, members, partial(ada.add, project, bob, "viewer")),
+        (ada, members, partial(ada.add, project, bob, "member")),
+        (bob, "/auth/sessions", end_the_other_session),
+    ):
+        first = await person.get(path)
+        known = await person.get(path, If_None_Match=first.headers["ETag"])
+        await change()
+        changed = await person.get(path, If_None_Match=first.headers["ETag"])
+
+        assert (known.status, known.body) == (304, b"")
+        assert known.headers["ETag"] == first.headers["ETag"]
+        assert changed.status == 200
+        assert changed.headers["ETag"] != first.headers["ETag"]
+        assert changed.headers.get("Cache-Control") == known.headers.get(
+            "Cache-Control"
+        )

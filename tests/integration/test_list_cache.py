@@ -128,6 +128,8 @@ QUERIES = (
     "/tasks?unassigned=true",
     "/tasks?overdue=true",
     "/tasks?q=b",
+    "/tasks?sort=-updated_at&limit=2",
+    "/tasks?sort=title&offset=1",
     "/projects",
     "/projects?status=archived",
 )

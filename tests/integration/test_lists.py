@@ -4,10 +4,11 @@ import asyncio
 import base64
 import random
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 from actors.domain.model import UserRole
-from server import answers
+from server import answers, keys
 from tests.running_app import Answer, Board, Person
 
 
@@ -225,3 +226,26 @@ async def test_a_list_that_has_not_changed_is_not_sent_again(board: Board) -> No
     for name in ("ETag", "Link"):
         assert known.headers[name] == first.headers[name]
     assert changed.status == 200
+
+
+async def test_lists_wait_for_no_connection_that_a_write_has(board: Board) -> None:
+    ada, root = await board.person(), await board.person(UserRole.ADMIN)
+    await ada.task()
+    assert ids(await root.get("/tasks?limit=1"))  # the session is known from now on
+    database = board.app[keys.DATABASE]
+    async with AsyncExitStack() as held:
+        for _ in range(board.app[keys.CONFIG].database_pool_size):
+            await held.enter_async_context(database.connection())
+
+        assert len(ids(await root.get("/tasks"))) == 1
+        assert len(ids(await root.get("/projects"), "projects")) == 2
+        assert len(ids(await root.get("/users"), "users")) == 2
+
+
+async def test_lists_are_planned_for_their_values(board: Board) -> None:
+    lists = (board.app[keys.STORE]._lists, board.app[keys.USERS]._lists)
+    for database in lists:
+        async with database.connection() as connection:
+            mode = await connection.fetchval("SHOW plan_cache_mode")
+
+        assert mode == "force_custom_plan"

@@ -25,6 +25,8 @@ KEY = "5b0f3a9c71d24e86b7a1c2d3e4f50617"
 OTHER_KEY = "9a8b7c6d5e4f30211203f4e5d6c7b8a9"
 PASSWORD = "a long enough phrase"
 
+MISSING = f"Missing: {', '.join(migrate.names())}\n"
+
 Command = Callable[..., tuple[int, str, str]]
 
 

@@ -1,7 +1,7 @@
 """Cursors: what was made here for this list is read, everything else is refused."""
 
 import base64
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 
 import pytest
 from hypothesis import given
@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from server.cursors import Cursors
 from server.problems import Problem
+from server.schemas import LONGEST_CURSOR
+from sql.lists import Key
 from tests.factories import AT
 
 SECRET = b"s" * 32
@@ -21,14 +23,26 @@ def is_refused(cursor: str, *, scope: str = "tasks", by: Cursors = CURSORS) -> b
     return (refusal.value.status, refusal.value.code) == (400, "invalid_cursor")
 
 
-@given(
-    st.datetimes(min_value=datetime(1900, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001  # hypothesis wants it naive
-    st.integers(-(2**63), 2**63 - 1),
+KEYS = st.one_of(
+    st.none(),
+    st.datetimes(timezones=st.just(UTC)),
+    st.integers(1, 9),
+    st.text(max_size=9),
 )
+
+
+@given(KEYS, st.integers(-(2**63), 2**63 - 1))
 def test_a_cursor_points_where_it_was_made_to_the_microsecond(
-    at: datetime, row_id: int
+    key: Key, row_id: int
 ) -> None:
-    assert CURSORS.read(CURSORS.make(at, row_id, "tasks"), "tasks") == (at, row_id)
+    assert CURSORS.read(CURSORS.make(key, row_id, "tasks"), "tasks") == (key, row_id)
+
+
+@pytest.mark.parametrize("letter", ["a", "\U0001f600", "\\", '"'])
+def test_a_cursor_of_the_longest_title_may_be_sent(letter: str) -> None:
+    cursor = CURSORS.make(letter * 200, 2**63 - 1, "tasks")
+
+    assert len(cursor) <= LONGEST_CURSOR
 
 
 def test_a_cursor_goes_into_an_address_as_it_is() -> None:

@@ -32,7 +32,8 @@ from server.problems import Problem
 from server.representations import EventCodec
 from server.sights import Sights
 from sql.database import Database
-from sql.store import Page, Sight, Store, TaskFilter
+from sql.lists import Page, Sight, TaskFilter
+from sql.store import Store
 from tests.factories import (
     ADA,
     AT,
@@ -96,13 +97,13 @@ class World:
     async def tasks(
         self, caller: Caller = ADA_HERSELF, limit: int = 20, **query: object
     ) -> ListAnswer:
-        given = {"limit": limit, "offset": 0, **query}
+        given = {"limit": limit, "offset": 0, "sort": "-created_at", **query}
         return await self.lists.tasks(caller, given, address("/tasks", given))
 
     async def projects(
         self, caller: Caller = ADA_HERSELF, limit: int = 20, **query: object
     ) -> ListAnswer:
-        given = {"limit": limit, "offset": 0, **query}
+        given = {"limit": limit, "offset": 0, "sort": "-created_at", **query}
         return await self.lists.projects(caller, given, address("/projects", given))
 
 
@@ -179,7 +180,7 @@ async def test_a_list_of_nothing_is_empty(world: World) -> None:
 async def test_a_link_names_the_next_page(world: World) -> None:
     await world.do(*(create(number) for number in range(1, 6)))
 
-    answer = await world.tasks(limit=2, offset=1, q="write it")
+    answer = await world.tasks(limit=2, offset=1, q="write it", sort="-priority")
 
     assert answer.link is not None
     target = re.fullmatch(r'<(/tasks\?[^>]+)>; rel="next"', answer.link)
@@ -187,6 +188,7 @@ async def test_a_link_names_the_next_page(world: World) -> None:
     assert dict(URL(target[1]).query) == {
         "limit": "2",
         "q": "write it",
+        "sort": "-priority",
         "cursor": cursor_of(answer),
     }
 

@@ -228,3 +228,39 @@ def test_a_database_that_says_nothing_is_not_waited_for(
 
         with pytest.raises(migrate.MigrationFailed, match="does not answer"):
             migrate.pending(f"postgresql://u@127.0.0.1:{port}/x")
+
+
+def test_the_index_of_words_is_made_over_what_there_is_and_made_again_if_cut_off(
+    database_url: str,
+):
+    """CONCURRENTLY has no transaction: what was killed leaves an index behind."""
+    execute(database_url, "DROP INDEX tasks_words_idx")
+    execute(database_url, "CREATE INDEX tasks_words_idx ON tasks (id)")
+    execute(
+        database_url, "DELETE FROM _yoyo_migration WHERE migration_id = '0002_search'"
+    )
+    execute(
+        database_url,
+        "WITH u AS (INSERT INTO users (id, email, username, password_hash)"
+        " VALUES (1, 'a', 'ada', '') RETURNING id), p AS (INSERT INTO projects"
+        " (id, name, owner_id, status, created_at, updated_at, version)"
+        " SELECT 1, 'p', id, 'active', now(), now(), 1 FROM u RETURNING id)"
+        " INSERT INTO tasks (id, project_id, title, status, priority, created_by,"
+        " created_at, updated_at, version)"
+        " SELECT i, p.id, CASE WHEN i = 7 THEN 'Old words' ELSE 'Task ' || i END,"
+        " 'pending', 'low', 1, now(), now(), 1 FROM p, generate_series(1, 3000) i",
+    )
+
+    assert migrate.migrate(database_url) == ["0002_search"]
+
+    with closing(migrate.connect(database_url)) as connection:
+        cursor = connection.cursor()
+        cursor.execute("ANALYZE tasks")
+        search = (
+            "SELECT id FROM tasks WHERE deleted_at IS NULL AND to_tsvector('simple',"
+            " title || ' ' || coalesce(description, '')) @@ to_tsquery('simple', 'old')"
+        )
+        cursor.execute(f"EXPLAIN {search}")
+        assert "tasks_words_idx" in str(cursor.fetchall())
+        cursor.execute(search)
+        assert [row[0] for row in cursor.fetchall()] == [7]

@@ -192,7 +192,7 @@ def test_a_query_loads_into_the_domains_values():
             "unassigned": "false",
             "q": "launch",
             "limit": "100",
-            "offset": "10000",
+            "sort": "-due_date",
             "cursor": "abc",
         }
     )
@@ -209,14 +209,17 @@ def test_a_query_loads_into_the_domains_values():
         "unassigned": False,
         "q": "launch",
         "limit": 100,
-        "offset": 10000,
+        "offset": 0,
+        "sort": "-due_date",
         "cursor": "abc",
     }
 
 
 def test_a_page_has_its_usual_size():
-    assert schemas.TaskListQuery().load({}) == {"limit": 20, "offset": 0}
-    assert schemas.ProjectListQuery().load({}) == {"limit": 20, "offset": 0}
+    usual = {"limit": 20, "offset": 0, "sort": "-created_at"}
+    assert schemas.TaskListQuery().load({}) == usual
+    assert schemas.ProjectListQuery().load({}) == usual
+    assert schemas.UserListQuery().load({}) == usual
 
 
 @pytest.mark.parametrize(
@@ -247,11 +250,21 @@ def test_a_page_has_its_usual_size():
         ("q", "a\0"),
         ("cursor", ""),
         ("due_date_to", "2026-05-01T12:00:00"),
-        ("sort", "title"),
+        ("sort", "version"),
+        ("sort", "+title"),
+        ("sort", "title,-title"),
+        ("sort", ""),
     ],
 )
 def test_a_query_that_is_not_valid_is_refused(name: str, value: str):
     assert errors_of(schemas.TaskListQuery, {name: value}) == {name}
+
+
+def test_a_page_begins_by_a_cursor_or_by_an_offset():
+    for offset in ("0", "10000"):
+        query = {"cursor": "abc", "offset": offset}
+        assert errors_of(schemas.PageQuery, query) == {"offset"}
+    assert schemas.PageQuery().load({"offset": "10000"})["offset"] == 10000
 
 
 @pytest.mark.parametrize("last", ["", "\0", "@", "\n"])

@@ -30,7 +30,7 @@ from actors.project import Surroundings
 from actors.registry import Registry
 from server.representations import EventCodec
 from server.sights import Sights
-from sql.store import Sight
+from sql.lists import Sight
 from tests.factories import ADA, BOB, CYD, DAN, make_batch, make_caller, make_command
 from tests.unit.actors.fakes import FakeStore, settle
 

@@ -15,7 +15,7 @@ from actors.domain.errors import (
     UsernameTaken,
     UserNotFound,
 )
-from sql.database import _CONSTRAINTS, Database, translated
+from sql.database import _CONSTRAINTS, PLANNED_EACH_TIME, Database, translated
 from tests.factories import insert_users
 
 
@@ -256,3 +256,12 @@ async def test_a_statement_that_was_undone_did_not_happen(database: Database) ->
 
 
 LONG = "SELECT pg_sleep(5)"
+
+
+async def test_settings_are_those_of_every_connection(database_url: str) -> None:
+    database = await Database.open(database_url, size=1, settings=PLANNED_EACH_TIME)
+
+    async with database.connection() as connection:
+        assert await connection.fetchval("SHOW plan_cache_mode") == "force_custom_plan"
+        assert await connection.fetchval("SHOW lock_timeout") == "5s"
+    await database.close()

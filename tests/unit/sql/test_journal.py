@@ -32,7 +32,8 @@ from actors.domain.model import (
 )
 from actors.domain.state import ProjectState
 from sql.database import Database
-from sql.store import Page, Store
+from sql.lists import Page
+from sql.store import Store
 from tests.factories import (
     ADA,
     BOB,

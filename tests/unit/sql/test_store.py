@@ -31,8 +31,9 @@ from actors.domain.model import (
 )
 from actors.domain.state import ProjectState
 from sql.database import Database
+from sql.lists import Page, ProjectFilter, Sight, TaskFilter
 from sql.receipts import Remembered
-from sql.store import Page, ProjectFilter, Sight, Store, TaskFilter
+from sql.store import Store
 from tests.factories import (
     ADA,
     AT,
@@ -401,7 +402,7 @@ async def test_a_key_of_a_row_leads_on_even_where_times_are_equal(
     page = Page(limit=3)
     while found := await numbers(store, sight, page):
         seen += found
-        page = Page(limit=3, before_at=LATER, before_id=found[-1])
+        page = Page(limit=3, after_at=LATER, after_id=found[-1])
 
     assert seen == [7, 6, 5, 4, 3, 2, 1]
 
@@ -415,7 +416,7 @@ async def test_rows_that_come_and_go_do_not_shift_what_follows_a_key(
 
     await write(store, state, create(9), make_command(DeleteTask, task_id=4))
 
-    page = Page(limit=2, before_at=AT + 4 * HOUR, before_id=4)
+    page = Page(limit=2, after_at=AT + 4 * HOUR, after_id=4)
     assert await numbers(store, sight, page) == [3, 2]
 
 
@@ -508,7 +509,7 @@ async def test_projects_are_filtered_and_paged(store: Store) -> None:
     assert await found(statuses=[ProjectStatus.ARCHIVED]) == [7]
     assert await found(text="apollo") == [8, 7]
     assert await found(Page(limit=1, offset=1)) == [8]
-    assert await found(Page(limit=5, before_at=LATER, before_id=9)) == [8, 7]
+    assert await found(Page(limit=5, after_at=LATER, after_id=9)) == [8, 7]
 
 
 async def test_a_listed_project_is_the_project(store: Store) -> None:

@@ -16,7 +16,8 @@ from actors.domain.model import UserId, UserRole
 from sql import users as sql_users
 from sql.accounts import Accounts
 from sql.database import Database
-from sql.users import ChangedUser, SessionId, UserFilter, Users
+from sql.lists import Page, UserFilter
+from sql.users import ChangedUser, SessionId, Users
 from tests.factories import insert_users
 
 ADA, BOB, CYD = UserId(1), UserId(2), UserId(3)
@@ -170,7 +171,7 @@ async def test_administrators_who_remove_each_other_leave_one(
             LastAdmin
         ]
         left, total = await users.list_page(
-            UserFilter(role=ADMIN, is_active=True), limit=9, offset=0, before_id=None
+            UserFilter(role=ADMIN, is_active=True), Page(limit=9)
         )
         assert len(left) == total == 1
 
@@ -178,10 +179,11 @@ async def test_administrators_who_remove_each_other_leave_one(
 async def test_a_page_begins_behind_a_user_and_knows_the_whole_length(
     users: Users,
 ) -> None:
-    page, total = await users.list_page(UserFilter(), limit=1, offset=1, before_id=CYD)
-    beyond, whole = await users.list_page(
-        UserFilter(), limit=9, offset=9, before_id=None
-    )
+    cyd = await users.get(CYD)
+    assert cyd is not None
+    behind_cyd = Page(limit=1, offset=1, after_at=cyd.created_at, after_id=CYD)
+    page, total = await users.list_page(UserFilter(), behind_cyd)
+    beyond, whole = await users.list_page(UserFilter(), Page(limit=9, offset=9))
 
     assert ([user.id for user in page], total) == ([ADA], 3)
     assert (beyond, whole) == ([], 3)
