@@ -6,6 +6,8 @@ import json
 import re
 from collections.abc import AsyncIterator
 
+import pytest
+
 from server.route import Route
 from server.routes import ROUTES
 from tests.running_app import Board
@@ -182,6 +184,36 @@ async def test_a_body_that_is_announced_as_too_large_is_not_waited_for(
         assert head.startswith(b"HTTP/1.1 413 "), more
         assert b"Connection: close" in head
         assert json.loads(body)["code"] == "body_too_large"
+
+
+async def test_a_body_that_nobody_asked_for_may_not_be_too_large_either(
+    board: Board,
+) -> None:
+    ada = await board.person()
+    for row in ROUTES:
+        if row.body is not None:
+            continue
+        line = f"{row.method} {path_of(row)} HTTP/1.1\r\nHost: x\r\n"
+        sent = f"Authorization: Bearer {ada.access_token}\r\nContent-Length: 1048577"
+        answer = await first(board, f"{line}{sent}\r\n\r\n".encode())
+
+        assert answer.startswith(b"HTTP/1.1 413 "), row.path
+
+
+async def test_a_body_that_nobody_asked_for_is_not_waited_for_with_a_key_either(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read for the key: so that another body is another request."""
+    monkeypatch.setattr("server.validation._BODY_SECONDS", 0)
+    ada = await board.person()
+    sent = (
+        "POST /ws/tickets HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\n"
+        f"Authorization: Bearer {ada.access_token}\r\nContent-Length: 5\r\n\r\n"
+    )
+
+    answer = await first(board, sent.encode())
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
 
 
 async def test_who_keeps_sending_gets_the_answer_too(board: Board) -> None:
