@@ -19,6 +19,7 @@ MERGE_PATCH = "application/merge-patch+json"
 ACCEPT_PATCH = f"{MERGE_PATCH}, {JSON}"  # RFC 5789, 3.1
 
 _BODY_SECONDS = 15.0
+_MOST_FIELDS = 100  # many times what any body has
 _KEPT_QUERIES = 512  # a route
 _KEPT_QUERY_LENGTH = 256
 _ID_DIGITS = len(str(LARGEST_ID))
@@ -95,6 +96,9 @@ class BodyReader:
         document = _decoded(body)
         if not isinstance(document, dict):
             raise invalid([FieldError("", "It must be an object.")])
+        if len(document) > _MOST_FIELDS:  # to name each would take long, and be long
+            sentence = f"It has more than {_MOST_FIELDS} fields."
+            raise invalid([FieldError("", sentence)])
         try:
             return _loaded(self.schema, document)
         except ValidationError as error:
