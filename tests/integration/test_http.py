@@ -219,6 +219,14 @@ async def test_a_body_that_nobody_asked_for_is_not_waited_for_with_a_key_either(
     assert answer.startswith(b"HTTP/1.1 408 ")
 
 
+async def test_a_problem_tells_the_address_as_it_was_written(board: Board) -> None:
+    for path in ("/a%20b", "/%0D%0Ax", "/%FF", "/%3Cscript%3E"):
+        line = f"GET {path}?x=%20 HTTP/1.1\r\nHost: x\r\n\r\n"
+        answer = await first(board, line.encode())
+
+        assert f'"instance":"{path}"'.encode() in answer
+
+
 async def test_who_keeps_sending_gets_the_answer_too(board: Board) -> None:
     """All of it is sent before the answer is looked at; a reset would lose it."""
     length = 4 * 2**20
