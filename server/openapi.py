@@ -37,8 +37,9 @@ RFC 3339 in UTC. Every answer has an `X-Request-ID`: yours, if you sent a safe o
 Requests are limited for each user, a 304 costs nothing, and a 429 says when to go on.
 Unknown fields and unknown query parameters are refused, never ignored.
 
-Any address may also answer 405 (with `Allow`), 414 (an address over 8000 bytes), 417,
-431 (a header over 8 KiB, or more than 128) or 400 for what is no HTTP."""
+Any address may also answer 405 (with `Allow`), 408 or 413 (a body that does not come,
+or is over 1 MiB), 414 (an address over 8000 bytes), 417, 431 (a header over 8 KiB, or
+more than 128) or 400 for what is no HTTP."""
 
 _TAGS: Mapping[str, str] = {
     "auth": "Accounts, log-ins and tokens",

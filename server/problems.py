@@ -163,7 +163,9 @@ def from_status(status: int, headers: Mapping[str, str] | None = None) -> Proble
 
 def problem_response(request: web.BaseRequest, problem: Problem) -> web.Response:
     """Make the document; nothing of a server error's cause is in it."""
-    document = problem.document(request.path, request.get(REQUEST_ID, ""))
+    # As it was written: decoded, it need not be an address any more.
+    instance = request.rel_url.raw_path
+    document = problem.document(instance, request.get(REQUEST_ID, ""))
     return web.Response(
         status=problem.status,
         body=msgspec.json.encode(document),
