@@ -22,14 +22,21 @@ class People:
 
     async def require(self, user_id: object, pointer: str) -> None:
         """Raise UserNotFound with `pointer` if an id is given and nobody has it."""
-        if user_id is None or isinstance(user_id, Unset) or user_id in self._there:
+        if user_id is None or isinstance(user_id, Unset):
             return
-        found = UserId(int(str(user_id)))
-        if await self._accounts.get_user(found) is None:
+        if not await self.knows(UserId(int(str(user_id)))):
             raise UserNotFound(pointer=pointer)
-        self._there[found] = None
+
+    async def knows(self, user_id: UserId) -> bool:
+        """Tell whether somebody has this id."""
+        if user_id in self._there:
+            return True
+        if await self._accounts.get_user(user_id) is None:
+            return False
+        self._there[user_id] = None
         if len(self._there) > _KEPT:
             self._there.popitem(last=False)
+        return True
 
     async def inbox(self, user_id: UserId) -> ProjectId:
         """Find the user's inbox project."""

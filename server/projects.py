@@ -17,6 +17,7 @@ from actors.domain.model import Project, UserId
 from actors.project import ProjectActor
 from server import keys
 from server.idempotency import once
+from server.problems import Problem
 from server.representations import encode_list, encode_member, encode_project
 from server.requests import (
     Stamp,
@@ -111,7 +112,8 @@ async def _put_member(request: web.Request, stamp: Stamp) -> web.Response:
     actor = await actor_of_project(request)
     visible_project(request, actor)
     user_id = UserId(request[keys.PATH_IDS]["user_id"])
-    await request.app[keys.PEOPLE].require(user_id, "/user_id")
+    if not await request.app[keys.PEOPLE].knows(user_id):
+        raise Problem(404, "user_not_found", "There is no such user.")
     role = request[keys.BODY]["role"]
     done = await actor.ask(PutMember(user_id=user_id, role=role, **stamp))
     member = actor.state.members.get(user_id)
