@@ -72,7 +72,12 @@ def make_account(served: Served, role: str) -> str:
 
 
 def run(served: Served, username: str, directory: Path) -> None:
-    """Let Schemathesis ask as this user, and write its reports into a directory."""
+    """Let Schemathesis ask as this user, and write its reports into a directory.
+
+    It gets the document as a file: of an address, it would not ask for that again.
+    """
+    document = directory / "openapi.json"
+    document.write_text(json.dumps(call(served, "GET", "/openapi.json")))
     told = {
         "TESTED_URL": served.url,
         "TESTED": f"{username}:{PASSWORD}",
@@ -82,7 +87,7 @@ def run(served: Served, username: str, directory: Path) -> None:
         (
             *(sys.executable, "-m", "schemathesis.cli"),
             *("--config-file", "tests/e2e/schemathesis.toml"),
-            *("run", f"{served.url}/openapi.json"),
+            *("run", str(document), "--url", served.url),
             *("--phases", "examples,coverage,fuzzing,stateful"),
             *("--checks", "all", "--mode", "all"),
             *("--max-examples", str(EXAMPLES), "--generation-deterministic"),
@@ -119,7 +124,11 @@ def served_in(recorder: dict[str, Any]) -> Iterator[str]:
 
 
 def call(
-    served: Served, method: str, path: str, body: Mapping[str, str], token: str = ""
+    served: Served,
+    method: str,
+    path: str,
+    body: Mapping[str, str] | None = None,
+    token: str = "",
 ) -> Any:
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
     with closing(HTTPConnection("127.0.0.1", served.port, timeout=30)) as connection:
