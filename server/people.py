@@ -2,9 +2,11 @@
 
 from collections import OrderedDict
 
-from actors.domain.commands import Unset
+from actors.domain.commands import Command, Unset
+from actors.domain.decide import decide
 from actors.domain.errors import UserNotFound
 from actors.domain.model import ProjectId, UserId
+from actors.domain.state import ProjectState
 from sql.accounts import Accounts
 from sql.store import Store
 
@@ -20,23 +22,23 @@ class People:
         self._there: OrderedDict[UserId, None] = OrderedDict()
         self._inboxes: OrderedDict[UserId, ProjectId] = OrderedDict()
 
-    async def require(self, user_id: object, pointer: str) -> None:
-        """Raise UserNotFound with `pointer` if an id is given and nobody has it."""
-        if user_id is None or isinstance(user_id, Unset):
-            return
-        if not await self.knows(UserId(int(str(user_id)))):
-            raise UserNotFound(pointer=pointer)
+    async def require(
+        self, user_id: object, pointer: str, state: ProjectState, command: Command
+    ) -> None:
+        """Raise UserNotFound with `pointer` if an id is given and nobody has it.
 
-    async def knows(self, user_id: UserId) -> bool:
-        """Tell whether somebody has this id."""
-        if user_id in self._there:
-            return True
-        if await self._accounts.get_user(user_id) is None:
-            return False
-        self._there[user_id] = None
+        What else refuses the command goes first: who may not give it learns nothing
+        of users.
+        """
+        if user_id is None or isinstance(user_id, Unset) or user_id in self._there:
+            return
+        found = UserId(int(str(user_id)))
+        if await self._accounts.get_user(found) is None:
+            decide(state, command)
+            raise UserNotFound(pointer=pointer)
+        self._there[found] = None
         if len(self._there) > _KEPT:
             self._there.popitem(last=False)
-        return True
 
     async def inbox(self, user_id: UserId) -> ProjectId:
         """Find the user's inbox project."""
