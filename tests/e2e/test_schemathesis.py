@@ -102,7 +102,8 @@ def run(served: Served, username: str, directory: Path) -> None:
         text=True,
         check=False,
     )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    sys.stdout.write(ended.stdout)
+    assert ended.returncode == 0, ended.stderr
 
 
 def not_served(events: Path) -> set[str]:
