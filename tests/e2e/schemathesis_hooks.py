@@ -31,7 +31,8 @@ class Account:
         self.username, self.password = login.split(":")
         self.token = self.log_in()["access_token"]
         me = self.ask("GET", "/users/me")
-        self.path = f"/users/{me['id']}"
+        self.id = int(me["id"])
+        self.path = f"/users/{self.id}"
         self.names = {"username": me["username"], "email": me["email"]}
         self.standing = {"role": me["role"], "is_active": True}
 
@@ -55,30 +56,28 @@ class Account:
     def give_back(self, path: str) -> None:
         """Make a project active and the tested account's again."""
         if not self.ask("GET", path)["is_inbox"]:
-            owner = int(tested.path.rpartition("/")[2])
-            self.ask("PATCH", path, {"status": "active", "owner_id": owner})
+            self.ask("PATCH", path, {"status": "active", "owner_id": tested.id})
 
 
 keeper = Account(os.environ["KEEPER"])
 tested = Account(os.environ["TESTED"])
 
 
-@schemathesis.auth(retry_on=[401])
-class LogIn:
-    def get(self, case, context):
-        tested.token = tested.log_in()["access_token"]
-        return tested.token
-
-    def set(self, case, token, context):
-        case.headers = {**(case.headers or {}), "Authorization": f"Bearer {token}"}
-
-
 @schemathesis.hook
 def before_call(context, case, kwargs):
     if case.path == "/ws":
         kwargs["hooks"] = {"response": hang_up}
+    keep_apart(case.path_parameters)
+    keep_apart(case.body)
     if case.meta and case.meta.generation.mode is not GenerationMode.NEGATIVE:
         make_true(case)
+
+
+def keep_apart(values):
+    """Share nothing with the account that is not to see what is the tested one's."""
+    for name in ("user_id", "assigned_to", "owner_id"):
+        if isinstance(values, dict) and str(values.get(name)) == os.environ["OTHER_ID"]:
+            values[name] = tested.id
 
 
 def make_true(case):
@@ -109,6 +108,8 @@ def after_call(context, case, response):
     """Undo what would make the rest of the run another user's."""
     if not 200 <= response.status_code < 300:
         return
+    if case.path.startswith("/users/me"):  # with the others' sessions it may be over
+        tested.token = response.request.headers["Authorization"].partition(" ")[2]
     asked = case.method.upper(), response.request.path_url.partition("?")[0]
     if asked == ("PATCH", "/users/me"):
         tested.ask("PATCH", "/users/me", tested.names)

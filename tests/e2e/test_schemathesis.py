@@ -50,7 +50,8 @@ def served() -> Iterator[Served]:
 def test_the_server_and_its_document_say_the_same(
     served: Served, role: str, tmp_path: Path
 ) -> None:
-    run(served, make_account(served, role), tmp_path)
+    tested = make_account(served, f"the-{role}", role)
+    run(served, tested, make_account(served, f"no-{role}", "user"), tmp_path)
 
     report = json.loads((tmp_path / "report.json").read_text())
     warned = {name for names in report["warnings"].values() for name in names}
@@ -61,26 +62,30 @@ def test_the_server_and_its_document_say_the_same(
     assert not_served(tmp_path / "events.ndjson") == REFUSED[role]
 
 
-def make_account(served: Served, role: str) -> str:
-    """Make an account of a role; its name."""
-    name = f"the-{role}"
+def make_account(served: Served, name: str, role: str) -> dict[str, Any]:
+    """Make an account of a role."""
     account = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
     made = call(served, "POST", "/auth/register", account)
     token = call(served, "POST", "/auth/login", KEEPER)["access_token"]
-    call(served, "PATCH", f"/users/{made['id']}", {"role": role}, token)
-    return name
+    return call(served, "PATCH", f"/users/{made['id']}", {"role": role}, token)
 
 
-def run(served: Served, username: str, directory: Path) -> None:
-    """Let Schemathesis ask as this user, and write its reports into a directory.
+def run(
+    served: Served, tested: dict[str, Any], other: dict[str, Any], directory: Path
+) -> None:
+    """Let Schemathesis ask as one user, and write its reports into a directory.
 
     It gets the document as a file: of an address, it would not ask for that again.
     """
-    document = directory / "openapi.json"
+    document, accounts = directory / "openapi.json", directory / "accounts.json"
     document.write_text(json.dumps(call(served, "GET", "/openapi.json")))
+    both = {"tested": tested, "other": other}
+    log_ins = [log_in_of(name, user["username"]) for name, user in both.items()]
+    accounts.write_text(json.dumps({"auth": log_ins}))
     told = {
         "TESTED_URL": served.url,
-        "TESTED": f"{username}:{PASSWORD}",
+        "TESTED": f"{tested['username']}:{PASSWORD}",
+        "OTHER_ID": str(other["id"]),
         "KEEPER": ":".join(KEEPER.values()),
     }
     ended = subprocess.run(
@@ -88,6 +93,7 @@ def run(served: Served, username: str, directory: Path) -> None:
             *(sys.executable, "-m", "schemathesis.cli"),
             *("--config-file", "tests/e2e/schemathesis.toml"),
             *("run", str(document), "--url", served.url),
+            *("--auth-wfc", str(accounts)),
             *("--phases", "examples,coverage,fuzzing,stateful"),
             *("--checks", "all", "--mode", "all"),
             *("--max-examples", str(EXAMPLES), "--generation-deterministic"),
@@ -104,6 +110,26 @@ def run(served: Served, username: str, directory: Path) -> None:
     )
     sys.stdout.write(ended.stdout)
     assert ended.returncode == 0, ended.stderr
+
+
+def log_in_of(name: str, username: str) -> dict[str, Any]:
+    """Write how a user logs in, in the manner of the Web Fuzzing Commons."""
+    login = {"username": username, "password": PASSWORD}
+    token = {
+        "extractFrom": "body",
+        "extractSelector": "/access_token",
+        "sendIn": "header",
+        "sendName": "Authorization",
+        "sendTemplate": "Bearer {token}",
+    }
+    endpoint = {
+        "endpoint": "/auth/login",
+        "verb": "POST",
+        "contentType": "application/json",
+        "payloadRaw": json.dumps(login),
+        "token": token,
+    }
+    return {"name": name, "loginEndpointAuth": endpoint}
 
 
 def not_served(events: Path) -> set[str]:
