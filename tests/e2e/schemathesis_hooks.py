@@ -108,27 +108,27 @@ def after_call(context, case, response):
     """Undo what would make the rest of the run another user's."""
     if not 200 <= response.status_code < 300:
         return
-    if case.path.startswith("/users/me"):  # with the others' sessions it may be over
-        tested.token = response.request.headers["Authorization"].partition(" ")[2]
-    asked = case.method.upper(), response.request.path_url.partition("?")[0]
-    if asked == ("PATCH", "/users/me"):
-        tested.ask("PATCH", "/users/me", tested.names)
-    if asked == ("POST", "/users/me/password"):
-        other = case.body["new_password"]
-        undo = {"old_password": other, "new_password": tested.password}
-        tested.ask("POST", "/users/me/password", undo)
-    if case.path == "/projects/{project_id}" and {"owner_id", "status"} & asked_for(
-        case
-    ):
-        keeper.give_back(asked[1])
-    if asked == ("PATCH", tested.path):
-        keeper.ask("PATCH", tested.path, tested.standing)
-    if asked == ("PATCH", keeper.path):
-        tested.ask("PATCH", keeper.path, keeper.standing)
+    match case.method.upper(), response.request.path_url.partition("?")[0]:
+        case "PATCH", "/users/me":
+            keep_session(response)
+            tested.ask("PATCH", "/users/me", tested.names)
+        case "POST", "/users/me/password":
+            keep_session(response)
+            other = case.body["new_password"]
+            undo = {"old_password": other, "new_password": tested.password}
+            tested.ask("POST", "/users/me/password", undo)
+        case "PATCH", tested.path:
+            keeper.ask("PATCH", tested.path, tested.standing)
+        case "PATCH", keeper.path:
+            tested.ask("PATCH", keeper.path, keeper.standing)
+        case "PUT" | "PATCH", path if case.path == "/projects/{project_id}":
+            if {"owner_id", "status"} & case.body.keys():
+                keeper.give_back(path)
 
 
-def asked_for(case):
-    return case.body.keys() if isinstance(case.body, dict) else set()
+def keep_session(response):
+    """Go on in the session of this answer: the others may have ended with it."""
+    tested.token = response.request.headers["Authorization"].partition(" ")[2]
 
 
 @schemathesis.hook
