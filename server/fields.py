@@ -107,7 +107,7 @@ class Text(fields.String):
 
 
 class Integer(fields.Integer):
-    """A JSON integer; neither a string nor a bool is one."""
+    """A JSON integer, 7.0 included (JSON Schema, 6.1.1); no string or bool is one."""
 
     default_error_messages = {"invalid": "It must be an integer."}  # noqa: RUF012
 
@@ -118,9 +118,11 @@ class Integer(fields.Integer):
         data: Mapping[str, Any] | None,
         **kwargs: Any,
     ) -> int:
-        if type(value) is not int:  # the numbers' ABCs take longer than all the rest
-            raise self.make_error("invalid")
-        return value
+        if type(value) is int:  # the numbers' ABCs take longer than all the rest
+            return value
+        if type(value) is float and value.is_integer():
+            return int(value)
+        raise self.make_error("invalid")
 
 
 class QueryInteger(fields.Integer):

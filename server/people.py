@@ -2,9 +2,11 @@
 
 from collections import OrderedDict
 
-from actors.domain.commands import Unset
+from actors.domain.commands import Command, Unset
+from actors.domain.decide import decide
 from actors.domain.errors import UserNotFound
 from actors.domain.model import ProjectId, UserId
+from actors.domain.state import ProjectState
 from sql.accounts import Accounts
 from sql.store import Store
 
@@ -20,12 +22,19 @@ class People:
         self._there: OrderedDict[UserId, None] = OrderedDict()
         self._inboxes: OrderedDict[UserId, ProjectId] = OrderedDict()
 
-    async def require(self, user_id: object, pointer: str) -> None:
-        """Raise UserNotFound with `pointer` if an id is given and nobody has it."""
+    async def require(
+        self, user_id: object, pointer: str, state: ProjectState, command: Command
+    ) -> None:
+        """Raise UserNotFound with `pointer` if an id is given and nobody has it.
+
+        What else refuses the command goes first: who may not give it learns nothing
+        of users.
+        """
         if user_id is None or isinstance(user_id, Unset) or user_id in self._there:
             return
         found = UserId(int(str(user_id)))
         if await self._accounts.get_user(found) is None:
+            decide(state, command)
             raise UserNotFound(pointer=pointer)
         self._there[found] = None
         if len(self._there) > _KEPT:

@@ -4,7 +4,15 @@ from server import accounts, answers, auth, schemas
 from server.route import DONE, EFFECT, OWN, READ, UNCHANGED, VISIT, Reply, Route
 
 _PAIR = Reply(
-    description="Two tokens.", schema=answers.TokenPair, headers=("Cache-Control",)
+    description="Two tokens.",
+    schema=answers.TokenPair,
+    headers=("Cache-Control",),
+    links={
+        "refresh": {
+            "operationId": "refresh",
+            "requestBody": {"refresh_token": "$response.body#/refresh_token"},
+        }
+    },
 )
 
 ROWS: tuple[Route, ...] = (
@@ -18,16 +26,25 @@ ROWS: tuple[Route, ...] = (
         is_secret=True,
         body=schemas.Register,
         example={
-            "email": "ada@example.com",
-            "username": "ada",
+            "email": "mira@example.com",
+            "username": "mira",
             "password": "correct horse battery",
-            "first_name": "Ada",
+            "first_name": "Mira",
         },
         replies={
             201: Reply(
                 description="The account, with an inbox project of its own.",
                 schema=answers.User,
                 headers=("Location", "Cache-Control"),
+                links={
+                    "logIn": {
+                        "operationId": "login",
+                        "requestBody": {
+                            "email": "$request.body#/email",
+                            "password": "$request.body#/password",
+                        },
+                    }
+                },
             )
         },
         request_headers=EFFECT,
@@ -43,7 +60,7 @@ ROWS: tuple[Route, ...] = (
         tag="auth",
         is_secret=True,
         body=schemas.Login,
-        example={"email": "ada@example.com", "password": "correct horse battery"},
+        example={"email": "mira@example.com", "password": "correct horse battery"},
         request_headers=EFFECT,
         is_versioned=False,
         replies={200: _PAIR},

@@ -193,7 +193,7 @@ async def test_a_member_has_to_exist_and_to_have_a_role(board: Board) -> None:
     owner = await ada.put(f"{path}/{ada.id}", {"role": "owner"})
     none = await ada.put(f"{path}/{ada.id}", {})
 
-    assert nobody.refusal == (422, "user_not_found")
+    assert nobody.refusal == (404, "user_not_found")
     assert owner.pointers == none.pointers == ["/role"]
     assert (await ada.delete(f"{path}/{NOBODY}")).code == "member_not_found"
     assert (await ada.delete(f"{path}/none")).code == "not_found"

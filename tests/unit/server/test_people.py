@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from actors.domain.commands import UNSET, CreateProject
+from actors.domain.commands import UNSET, CreateProject, UpdateProject
 from actors.domain.errors import ProjectNotFound, UserNotFound
 from actors.domain.model import ProjectId, UserId
 from actors.domain.state import ProjectState
@@ -16,6 +16,8 @@ from sql.users import User
 from tests.factories import ADA, BOB, CYD, insert_users, make_batch, make_command
 
 INBOX = ProjectId(8)
+STATE = ProjectState(project_id=ProjectId(7))
+ALLOWED = make_command(CreateProject, project_id=7, owner_id=ADA)
 
 
 class CountingAccounts(Accounts):
@@ -68,7 +70,7 @@ async def test_a_user_who_is_there_is_looked_up_once(
     people: People, accounts: CountingAccounts
 ) -> None:
     for _ in range(3):
-        await people.require(ADA, "/assigned_to")
+        await people.require(ADA, "/assigned_to", STATE, ALLOWED)
 
     assert accounts.asked == 1
 
@@ -77,7 +79,7 @@ async def test_a_user_who_is_there_is_looked_up_once(
 async def test_nobody_is_not_looked_up(
     people: People, accounts: CountingAccounts, nobody: object
 ) -> None:
-    await people.require(nobody, "/assigned_to")
+    await people.require(nobody, "/assigned_to", STATE, ALLOWED)
 
     assert accounts.asked == 0
 
@@ -87,12 +89,19 @@ async def test_a_user_who_is_not_there_is_named_by_the_field(
 ) -> None:
     for _ in range(2):
         with pytest.raises(UserNotFound) as refusal:
-            await people.require(CYD, "/assigned_to")
+            await people.require(CYD, "/assigned_to", STATE, ALLOWED)
         assert refusal.value.pointer == "/assigned_to"
 
     await insert_users(database, CYD)
-    await people.require(CYD, "/assigned_to")
+    await people.require(CYD, "/assigned_to", STATE, ALLOWED)
     assert accounts.asked == 3
+
+
+async def test_what_is_refused_anyway_is_refused_first(people: People) -> None:
+    refused = make_command(UpdateProject, name="Mine")
+
+    with pytest.raises(ProjectNotFound):
+        await people.require(CYD, "/owner_id", STATE, refused)
 
 
 async def test_an_inbox_is_looked_up_once(people: People, store: CountingStore) -> None:
@@ -119,7 +128,7 @@ async def test_memory_of_people_has_a_limit(
     monkeypatch.setattr("server.people._KEPT", 1)
 
     for user in (ADA, BOB, ADA):
-        await people.require(user, "/assigned_to")
+        await people.require(user, "/assigned_to", STATE, ALLOWED)
         await people.inbox(user)
 
     assert (accounts.asked, store.asked) == (3, 3)
