@@ -13,15 +13,22 @@ from typing import Any
 from actors.domain.errors import KeyAlreadyUsed
 from actors.domain.events import Batch
 from actors.domain.model import UserId, UserRole
-from sql.database import Connection, Database, load_queries
+from sql.database import (
+    Connection,
+    Database,
+    delete_all,
+    load_queries,
+    row_count,
+)
 from sql.journal import append_on
 from sql.receipts import Receipt, Receive, Remembered, keep, remembered
-from sql.users import Credentials, SessionId, User, credentials_of, row_count, user_of
+from sql.users import Credentials, SessionId, User, credentials_of, user_of
 
 _USERS = load_queries("users")
 _SESSIONS = load_queries("sessions")
 _ADDRESS_LENGTH = 100
 _USER_AGENT_LENGTH = 300
+_FORGOTTEN_SESSIONS = 100  # in one statement; each may have thousands of tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,8 +274,8 @@ class Accounts:
 
     async def forget_sessions(self) -> None:
         """Delete the sessions that expired a week ago, revoked or not."""
-        async with self._database.connection() as connection:
-            await _SESSIONS.delete_ended_sessions(connection)
+        delete = _SESSIONS.delete_ended_sessions
+        await delete_all(self._database, delete, _FORGOTTEN_SESSIONS)
 
     async def live_sessions(
         self, session_ids: Collection[int]

@@ -23,7 +23,7 @@ from actors.domain.model import (
     UserId,
 )
 from actors.domain.state import ProjectState
-from sql.database import Connection, Database, load_queries
+from sql.database import Connection, Database, delete_all, load_queries
 from sql.journal import (
     append_at_once,
     append_on,
@@ -45,6 +45,7 @@ _KEYS = load_queries("idempotency_keys")
 _SEQUENCES = load_queries("sequences")
 
 _LOAD_SECONDS = 8.0  # a project may have very many tasks
+_FORGOTTEN_KEYS = 10_000  # in one statement, which has 2 s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,8 +227,7 @@ class Store:
 
     async def forget_keys(self) -> None:
         """Delete the idempotency keys that are older than 24 hours."""
-        async with self._database.connection() as connection:
-            await _KEYS.delete_expired_keys(connection)
+        await delete_all(self._database, _KEYS.delete_expired_keys, _FORGOTTEN_KEYS)
 
     async def ping(self) -> None:
         """Have the database answer."""

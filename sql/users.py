@@ -7,7 +7,7 @@ from typing import Any, NewType
 
 from actors.domain.errors import LastAdmin, StoreUnavailable, VersionMismatch
 from actors.domain.model import UserId, UserRole
-from sql.database import Connection, Database, load_queries
+from sql.database import Connection, Database, load_queries, row_count
 from sql.lists import Page, UserFilter, params
 from sql.receipts import Receipt, Receive, keep
 
@@ -167,11 +167,6 @@ def user_of(row: Mapping[str, Any]) -> User:
 def credentials_of(row: Mapping[str, Any]) -> Credentials:
     """Read the same columns, and the hash."""
     return Credentials(user=user_of(row), password_hash=row["password_hash"])
-
-
-def row_count(status: str) -> int:
-    """Read the number of rows in what PostgreSQL says, as in `UPDATE 1`."""
-    return int(status.rsplit(" ", 1)[1])
 
 
 async def _get(connection: Connection, user_id: UserId) -> User | None:

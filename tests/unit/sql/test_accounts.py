@@ -416,15 +416,15 @@ async def test_sessions_are_listed_newest_first_a_page_at_a_time(
 
 
 async def test_sessions_are_forgotten_a_week_after_they_expired(
-    accounts: Accounts, database: Database
+    accounts: Accounts, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forgotten = await open_session(accounts)
+    monkeypatch.setattr("sql.accounts._FORGOTTEN_SESSIONS", 2)
+    await make_user(accounts)
+    for number in range(5):
+        await accounts.create_session(UserId(1), bytes([number]), lifetime_seconds=60)
+    old = "UPDATE sessions SET expires_at = now() - interval '8 days'"
+    await execute(database, old)
     kept = await accounts.create_session(UserId(1), b"other", lifetime_seconds=60)
-    async with database.connection() as connection:
-        await connection.execute(
-            "UPDATE sessions SET expires_at = now() - interval '8 days' WHERE id = $1",
-            forgotten,
-        )
 
     await accounts.forget_sessions()
 
