@@ -1,7 +1,7 @@
 """What handlers read from requests and put into answers: conditions and versions."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import TypedDict
 
@@ -90,16 +90,14 @@ def answer_bytes(request: web.Request, body: bytes) -> web.Response:
     return _shown(request, body, json_headers(digest_tag(body)))
 
 
-def answer_unstored(
-    body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None
-) -> web.Response:
+def answer_unstored(body: bytes, *, status: int = 200) -> web.Response:
     """Answer with what no cache may keep."""
     return web.Response(
         body=body,
         status=status,
         content_type="application/json",
         charset="utf-8",
-        headers={**NO_STORE, **(headers or {})},
+        headers=NO_STORE,
     )
 
 
