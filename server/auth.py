@@ -194,7 +194,7 @@ async def _hash_anew(
         return
     try:
         renewed = await passwords.hash(password)
-        await app[keys.ACCOUNTS].set_password_hash(
+        await app[keys.USERS].rehash_password(
             credentials.user.id, renewed, replaced=outdated
         )
     except Unavailable:

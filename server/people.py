@@ -2,11 +2,10 @@
 
 from collections import OrderedDict
 
-from actors.domain.commands import Unset
 from actors.domain.errors import UserNotFound
 from actors.domain.model import ProjectId, UserId
-from sql.accounts import Accounts
 from sql.store import Store
+from sql.users import Users
 
 _KEPT = 20_000
 
@@ -14,20 +13,19 @@ _KEPT = 20_000
 class People:
     """Users are never deleted and inboxes never move, so what was found stays true."""
 
-    def __init__(self, accounts: Accounts, store: Store):
-        self._accounts = accounts
+    def __init__(self, users: Users, store: Store):
+        self._users = users
         self._store = store
         self._there: OrderedDict[UserId, None] = OrderedDict()
         self._inboxes: OrderedDict[UserId, ProjectId] = OrderedDict()
 
-    async def require(self, user_id: object, pointer: str) -> None:
+    async def require(self, user_id: UserId | None, pointer: str) -> None:
         """Raise UserNotFound with `pointer` if an id is given and nobody has it."""
-        if user_id is None or isinstance(user_id, Unset) or user_id in self._there:
+        if user_id is None or user_id in self._there:
             return
-        found = UserId(int(str(user_id)))
-        if await self._accounts.get_user(found) is None:
+        if await self._users.get(user_id) is None:
             raise UserNotFound(pointer=pointer)
-        self._there[found] = None
+        self._there[user_id] = None
         if len(self._there) > _KEPT:
             self._there.popitem(last=False)
 

@@ -131,12 +131,6 @@ class Accounts:
         self._on_created(inbox)
         return user
 
-    async def get_user(self, user_id: UserId) -> User | None:
-        """Read the account, active or not."""
-        async with self._database.connection() as connection:
-            row = await _USERS.get_user(connection, user_id=user_id)
-        return None if row is None else user_of(row)
-
     async def find_by_login(
         self, *, email: str | None = None, username: str | None = None
     ) -> Credentials | None:
@@ -154,19 +148,6 @@ class Accounts:
         if row is None:
             return None
         return credentials_of(row)
-
-    async def set_password_hash(
-        self, user_id: UserId, password_hash: str, *, replaced: str
-    ) -> bool:
-        """Hash the same password anew; False if it was changed in the meantime."""
-        async with self._database.connection() as connection:
-            status = await _USERS.replace_password_hash(
-                connection,
-                user_id=user_id,
-                password_hash=password_hash,
-                replaced=replaced,
-            )
-        return row_count(status) == 1
 
     async def create_session(  # noqa: PLR0913  # a session has that many parts
         self,

@@ -117,6 +117,19 @@ class Users:
             row = await _USERS.get_credentials(connection, user_id=user_id)
         return None if row is None else credentials_of(row)
 
+    async def rehash_password(
+        self, user_id: UserId, password_hash: str, *, replaced: str
+    ) -> bool:
+        """Hash the same password anew; False if it was changed in the meantime."""
+        async with self._database.connection() as connection:
+            status = await _USERS.replace_password_hash(
+                connection,
+                user_id=user_id,
+                password_hash=password_hash,
+                replaced=replaced,
+            )
+        return row_count(status) == 1
+
     async def change_password(  # each is a condition or an effect
         self,
         user_id: UserId,

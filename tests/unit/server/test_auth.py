@@ -486,7 +486,7 @@ async def test_an_account_can_be_made_without_a_request(
 ) -> None:
     user = await register(client)
     app_parts = app[keys.ACCOUNTS], app[keys.IDS], app[keys.PASSWORDS]
-    ada = await app[keys.ACCOUNTS].get_user(UserId(user["id"]))
+    ada = await app[keys.USERS].get(UserId(user["id"]))
     assert ada is not None
 
     admin = await create_account(
