@@ -18,17 +18,17 @@ from actors.project import ProjectActor
 from server import keys
 from server.idempotency import once
 from server.problems import Problem
-from server.representations import encode_list, encode_member, encode_project
+from server.representations import encode_member, encode_project
 from server.requests import (
     Stamp,
     answer,
-    answer_bytes,
     answer_list,
     caller_of,
     project_id_of,
     stamp_of,
     with_version,
 )
+from server.timelines import NO_TIME, answer_page, place_before
 
 
 async def list_projects(request: web.Request) -> web.StreamResponse:
@@ -90,19 +90,15 @@ async def delete_project(request: web.Request) -> web.StreamResponse:
 
 
 async def list_members(request: web.Request) -> web.StreamResponse:
-    """Answer with all members of a project; the owner stands in the project."""
+    """Answer with a page of the members; the owner stands in the project."""
     actor = await actor_of_project(request)
     visible_project(request, actor)
-    members = [member for _, member in sorted(actor.state.members.items())]
-    body = encode_list(
-        "members",
-        [encode_member(member) for member in members],
-        total=len(members),
-        limit=max(len(members), 1),
-        offset=0,
-        next_cursor=None,
-    )
-    return answer_bytes(request, body)
+    members, query = actor.state.members, request[keys.QUERY]
+    _, last = place_before(request)
+    later = sorted(user_id for user_id in members if user_id > last)[query["offset"] :]
+    shown = later[: query["limit"] + 1]
+    found = [((NO_TIME, user_id), encode_member(members[user_id])) for user_id in shown]
+    return answer_page(request, "members", found, len(members))
 
 
 async def put_member(request: web.Request) -> web.StreamResponse:
