@@ -272,14 +272,15 @@ class _Writer:
 
 
 def _replies(route: Route) -> Mapping[int, Reply]:
-    """Add what known callers are told, what answers the request's headers, and less.
+    """Add what known callers are told, versions, what answers headers, and less.
 
     Less is the answer without a body, where none is preferred.
     """
     limits = () if route.is_public else _LIMIT_HEADERS
+    version = ("X-Version",) if route.writes_project else ()
     answering = [_ANSWERING[n] for n in route.request_headers if n in _ANSWERING]
     replies = {
-        status: replace(reply, headers=(*reply.headers, *limits, *answering))
+        status: replace(reply, headers=(*reply.headers, *limits, *version, *answering))
         for status, reply in route.replies.items()
     }
     if "Prefer" in route.request_headers and HTTPStatus.OK in replies:

@@ -200,3 +200,13 @@ def test_a_socket_is_opened_by_what_the_document_says():
         "Sec-WebSocket-Version",
     }
     assert "426" in operation["responses"]
+
+
+@pytest.mark.parametrize(("row", "operation"), OPERATIONS)
+def test_writes_in_projects_are_told_to_name_their_version(
+    row: Any, operation: dict[str, Any]
+):
+    writes = row.tag in ("tasks", "comments", "projects") and row.method != "GET"
+    for status, response in operation["responses"].items():
+        if status < "300":
+            assert ("X-Version" in response.get("headers", {})) == writes
