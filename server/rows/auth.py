@@ -1,7 +1,7 @@
 """Accounts and sessions."""
 
 from server import accounts, answers, auth, schemas
-from server.route import DONE, EFFECT, OWN, READ, UNCHANGED, VISIT, Reply, Route
+from server.route import DONE, EFFECT, OWN, READ, UNCHANGED, VISIT, WRITE, Reply, Route
 
 _PAIR = Reply(
     description="Two tokens.",
@@ -35,7 +35,7 @@ ROWS: tuple[Route, ...] = (
             201: Reply(
                 description="The account, with an inbox project of its own.",
                 schema=answers.User,
-                headers=("Location", "Cache-Control"),
+                headers=("ETag", "Location", "Cache-Control"),
                 links={
                     "logIn": {
                         "operationId": "login",
@@ -47,7 +47,7 @@ ROWS: tuple[Route, ...] = (
                 },
             )
         },
-        request_headers=EFFECT,
+        request_headers=WRITE,
         is_versioned=False,
         problems=(409, 429),
     ),
