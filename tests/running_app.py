@@ -32,6 +32,7 @@ CONFIG = Config(
     jwt_secret=b"an access secret for the tests only",
     jwt_refresh_secret=b"a refresh secret for the tests only",
     access_log="off",
+    database_timeout_seconds=10,  # a busy machine is no database that is away
     # On, so that every test runs what limits cost, but out of the way.
     rate_limit_per_minute=1_000_000,
     login_limit_per_minute=100_000,

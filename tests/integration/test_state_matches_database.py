@@ -158,7 +158,7 @@ class _Machine(RuleBasedStateMachine):
             self.runner.run(self._stop())
 
     async def _start(self, url: str) -> None:
-        self.database = await Database.open(url, size=4)
+        self.database = await Database.open(url, size=4, timeout_seconds=10)
         self.store = Store(self.database)
         self.journals = [Journal(self.store) for _ in range(2)]
         self.nodes = [
@@ -264,7 +264,7 @@ class _Machine(RuleBasedStateMachine):
 
 
 async def _insert_users(url: str) -> None:
-    database = await Database.open(url, size=1)
+    database = await Database.open(url, size=1, timeout_seconds=10)
     await insert_users(database, *USERS)
     await database.close()
 

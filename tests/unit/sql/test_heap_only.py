@@ -29,7 +29,7 @@ async def test_what_leaves_the_words_leaves_the_indexes(
     database_url: str, description: str | None, *, at_once: bool
 ) -> None:
     """Also where the description is so long that it lies in a table of its own."""
-    database = await Database.open(database_url, size=1)
+    database = await Database.open(database_url, size=1, timeout_seconds=10)
     await insert_users(database, ADA)
     store, state = Store(database, at_once=at_once), ProjectState(project_id=PROJECT)
     made = make_command(CreateTask, description=description)

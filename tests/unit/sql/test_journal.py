@@ -50,7 +50,7 @@ from tests.factories import (
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    database = await Database.open(database_url, size=8)
+    database = await Database.open(database_url, size=8, timeout_seconds=10)
     await insert_users(database, ADA, BOB, CYD)
     yield database
     await database.close()

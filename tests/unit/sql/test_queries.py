@@ -42,7 +42,7 @@ QUERIES = list(all_queries())
 
 @pytest.fixture
 async def connection(database_url: str) -> AsyncIterator[Connection]:
-    database = await Database.open(database_url, size=1, timeout_seconds=5)
+    database = await Database.open(database_url, size=1, timeout_seconds=10)
     async with database.connection() as connection:
         yield connection
     await database.close()

@@ -18,7 +18,7 @@ _AGE = """
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    database = await Database.open(database_url, size=2)
+    database = await Database.open(database_url, size=2, timeout_seconds=10)
     await insert_users(database, ADA, BOB)
     yield database
     await database.close()

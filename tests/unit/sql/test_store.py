@@ -56,7 +56,7 @@ ALL = Page(limit=100)
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    database = await Database.open(database_url, size=4)
+    database = await Database.open(database_url, size=4, timeout_seconds=10)
     await insert_users(database, ADA, BOB, CYD, DAN, EVE)
     yield database
     await database.close()

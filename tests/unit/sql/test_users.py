@@ -27,7 +27,7 @@ ADMIN = UserRole.ADMIN
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    database = await Database.open(database_url, size=20)
+    database = await Database.open(database_url, size=20, timeout_seconds=10)
     await insert_users(database, ADA, BOB, CYD)
     yield database
     await database.close()
