@@ -131,10 +131,10 @@ class Feed:
         first, last = entries[0].event, entries[-1].event
         channel = self._channels.at(first.project_id, first.version - 1)
         items = channel.take(audience, entries)
-        if audience.lost:
-            self._lose(channel, audience, last.version)
         if isinstance(last, ProjectDeleted):
             self._close(channel, last.version)
+        elif audience.lost:
+            self._lose(channel, audience, last.version)
         self._fanout.stir(channel)
         self._listeners.hear(channel, audience, items)
 
