@@ -12,12 +12,13 @@ from server import keys
 from server.idempotency import alone, as_replay, checked, key_for, receipt_of
 from server.registration import create_account
 from server.representations import encode_user
-from server.requests import answer_unstored
+from server.requests import answer
 from sql.receipts import Remembered
 
 
 class _Account(msgspec.Struct):
     id: int
+    version: int
 
 
 async def register(request: web.Request) -> web.StreamResponse:
@@ -56,8 +57,8 @@ async def _register(
         known = await _first_registration(request, key)
         if known is None:
             raise
-        return as_replay(_registered((known.body or "").encode()))
-    return _registered(encode_user(user))
+        return as_replay(_registered(request, (known.body or "").encode()))
+    return _registered(request, encode_user(user))
 
 
 async def _first_registration(
@@ -69,6 +70,6 @@ async def _first_registration(
     return checked(await store.remembered_of_address(email, key.key), key)
 
 
-def _registered(body: bytes) -> web.Response:
-    user_id = msgspec.json.decode(body, type=_Account).id
-    return answer_unstored(body, status=201, headers={"Location": f"/users/{user_id}"})
+def _registered(request: web.Request, body: bytes) -> web.Response:
+    made = msgspec.json.decode(body, type=_Account)
+    return answer(request, body, made.version, location=f"/users/{made.id}")

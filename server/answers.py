@@ -233,7 +233,7 @@ class Problem(Answer):
     title = fields.String(required=True)
     status = Integer(required=True, validate=validate.Range(400, 599))
     detail = fields.String(required=True)
-    instance = fields.String(required=True)
+    instance = fields.String(required=True, metadata=_ADDRESS)
     code = fields.String(
         required=True, metadata={"description": "A stable word to program against."}
     )

@@ -269,7 +269,7 @@ async def _accounts(app: web.Application) -> AsyncIterator[None]:
     app[keys.TOKENS], app[keys.DIALOGUE] = tokens, Dialogue(feed, sessions)
     app[keys.PASSWORDS] = passwords = Passwords()
     app[keys.TICKETS] = Tickets(app[keys.REDIS])
-    app[keys.PEOPLE] = People(accounts, app[keys.STORE])
+    app[keys.PEOPLE] = People(app[keys.USERS], app[keys.STORE])
     sessions.start()
     yield
     await sessions.close()

@@ -11,11 +11,13 @@ from actors.domain.commands import IdempotencyKey
 from actors.domain.errors import KeyAlreadyUsed, Unavailable
 from actors.domain.model import UserId
 from server import keys
+from server.headers import json_headers
 from server.idempotency import (
     alone,
     as_replay,
     first_answer,
     key_for,
+    no_content,
     once,
     receipt_of,
     reused,
@@ -23,13 +25,11 @@ from server.idempotency import (
 )
 from server.problems import Problem
 from server.representations import encode, encode_list
-from server.requests import NO_STORE, Stamp, answer_bytes, answer_unstored
+from server.requests import Stamp, answer_bytes
 from server.tokens import InvalidToken, TokenPair
 from sql.accounts import Session
 from sql.receipts import Remembered
 from sql.users import Credentials
-
-_PAGE = 100
 
 
 class _SessionView(msgspec.Struct, frozen=True):
@@ -109,7 +109,7 @@ async def logout(request: web.Request) -> web.StreamResponse:
     """
     about = str(request[keys.PRINCIPAL].session_id)
     end = partial(_log_out, request)
-    return await once(request, end, 204, replay=_said_nothing, about=about)
+    return await once(request, end, 204, replay=no_content, about=about)
 
 
 async def _log_out(request: web.Request, stamp: Stamp) -> web.Response:
@@ -122,18 +122,13 @@ async def _log_out(request: web.Request, stamp: Stamp) -> web.Response:
     )
     if key is not None and not is_ended:
         raise InvalidToken
-    return web.Response(status=204, headers=NO_STORE)
-
-
-async def _said_nothing(known: Remembered) -> web.Response:
-    return web.Response(status=known.status, headers=NO_STORE)
+    return web.Response(status=204)
 
 
 async def list_sessions(request: web.Request) -> web.StreamResponse:
     """List the caller's sessions, the newest first."""
     principal = request[keys.PRINCIPAL]
-    query = request.get(keys.QUERY) or {}
-    limit, offset = query.get("limit", _PAGE), query.get("offset", 0)
+    limit, offset = request[keys.QUERY]["limit"], request[keys.QUERY]["offset"]
     sessions, total = await request.app[keys.ACCOUNTS].list_sessions(
         principal.user_id, limit=limit, offset=offset
     )
@@ -154,7 +149,7 @@ async def end_session(request: web.Request) -> web.StreamResponse:
     )
     if not is_ended:
         raise Problem(404, "session_not_found", "You have no such session.")
-    return web.Response(status=204, headers=NO_STORE)
+    return web.Response(status=204)
 
 
 async def _proved(request: web.Request) -> Credentials:
@@ -199,7 +194,7 @@ async def _hash_anew(
         return
     try:
         renewed = await passwords.hash(password)
-        await app[keys.ACCOUNTS].set_password_hash(
+        await app[keys.USERS].rehash_password(
             credentials.user.id, renewed, replaced=outdated
         )
     except Unavailable:
@@ -217,7 +212,7 @@ def _owned(key: IdempotencyKey, user_id: UserId) -> IdempotencyKey:
 
 def _refresh_token(request: web.Request) -> str:
     """Find the token in the body or, without one there, in the Authorization header."""
-    body = request.get(keys.BODY) or {}
+    body = request[keys.BODY]
     if "refresh_token" in body:
         return str(body["refresh_token"])
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -240,16 +235,15 @@ def _session(session: Session, current: int) -> bytes:
 
 
 def _pair(pair: TokenPair) -> web.Response:
-    response = answer_unstored(
-        encode(
-            {
-                "access_token": pair.access_token,
-                "refresh_token": pair.refresh_token,
-                "token_type": "Bearer",
-                "expires_in": pair.expires_in,
-            }
-        )
+    body = encode(
+        {
+            "access_token": pair.access_token,
+            "refresh_token": pair.refresh_token,
+            "token_type": "Bearer",
+            "expires_in": pair.expires_in,
+        }
     )
+    response = web.Response(body=body, headers=json_headers())
     return as_replay(response) if pair.is_replay else response
 
 

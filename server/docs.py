@@ -17,6 +17,7 @@ from aiohttp import hdrs, web
 from server import __version__
 from server.keys import DOCUMENT
 from server.problems import not_found
+from server.requests import is_known
 
 _STATIC = Path(__file__).parent / "static"
 _CSP = (
@@ -108,7 +109,7 @@ def _serve(
     etag = f'"{asset.etag}{"-gzip" if packed else ""}"'
     sent = {**headers, "ETag": etag, "Vary": "Accept-Encoding"}
     sent["Cache-Control"] = "public, no-cache"
-    if etag in request.headers.get(hdrs.IF_NONE_MATCH, ""):
+    if is_known(request, etag):
         return web.Response(status=304, headers=sent)
     sent["Content-Type"] = asset.content_type
     if packed is None:

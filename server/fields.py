@@ -5,7 +5,7 @@ the OpenAPI document is made from the latter.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Any
@@ -90,13 +90,7 @@ class Text(fields.String):
         "surrogate": "It contains half of a surrogate pair.",
     }
 
-    def _deserialize(
-        self,
-        value: Any,
-        attr: str | None,
-        data: Mapping[str, Any] | None,
-        **kwargs: Any,
-    ) -> str:
+    def _deserialize(self, value: Any, *_: Any, **options: Any) -> str:
         if not isinstance(value, str):
             raise self.make_error("invalid")
         try:
@@ -107,20 +101,16 @@ class Text(fields.String):
 
 
 class Integer(fields.Integer):
-    """A JSON integer; neither a string nor a bool is one."""
+    """A JSON integer, 7.0 included (JSON Schema, 6.1.1); no string or bool is one."""
 
     default_error_messages = {"invalid": "It must be an integer."}  # noqa: RUF012
 
-    def _deserialize(
-        self,
-        value: Any,
-        attr: str | None,
-        data: Mapping[str, Any] | None,
-        **kwargs: Any,
-    ) -> int:
-        if type(value) is not int:  # the numbers' ABCs take longer than all the rest
-            raise self.make_error("invalid")
-        return value
+    def _deserialize(self, value: Any, *_: Any, **options: Any) -> int:
+        if type(value) is int:  # the numbers' ABCs take longer than all the rest
+            return value
+        if type(value) is float and value.is_integer():
+            return int(value)
+        raise self.make_error("invalid")
 
 
 class QueryInteger(fields.Integer):
@@ -128,13 +118,7 @@ class QueryInteger(fields.Integer):
 
     default_error_messages = {"invalid": "It must be an integer."}  # noqa: RUF012
 
-    def _deserialize(
-        self,
-        value: Any,
-        attr: str | None,
-        data: Mapping[str, Any] | None,
-        **kwargs: Any,
-    ) -> int:
+    def _deserialize(self, value: Any, *_: Any, **options: Any) -> int:
         if not _INTEGER.fullmatch(value):
             raise self.make_error("invalid")
         return int(value)
@@ -145,13 +129,7 @@ class Truth(fields.Boolean):
 
     default_error_messages = {"invalid": "It must be true or false."}  # noqa: RUF012
 
-    def _deserialize(
-        self,
-        value: Any,
-        attr: str | None,
-        data: Mapping[str, Any] | None,
-        **kwargs: Any,
-    ) -> bool:
+    def _deserialize(self, value: Any, *_: Any, **options: Any) -> bool:
         if not isinstance(value, bool):
             raise self.make_error("invalid")
         return value
@@ -160,13 +138,7 @@ class Truth(fields.Boolean):
 class Flag(Truth):
     """A truth as a query spells it: `true` or `false`."""
 
-    def _deserialize(
-        self,
-        value: Any,
-        attr: str | None,
-        data: Mapping[str, Any] | None,
-        **kwargs: Any,
-    ) -> bool:
+    def _deserialize(self, value: Any, *_: Any, **options: Any) -> bool:
         if value not in ("true", "false"):
             raise self.make_error("invalid")
         return bool(value == "true")
@@ -182,13 +154,7 @@ class Choice(fields.Field[StrEnum]):
     def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> str:
         return str(value)
 
-    def _deserialize(
-        self,
-        value: Any,
-        attr: str | None,
-        data: Mapping[str, Any] | None,
-        **kwargs: Any,
-    ) -> StrEnum:
+    def _deserialize(self, value: Any, *_: Any, **options: Any) -> StrEnum:
         return _member(self.enum, value)
 
 
@@ -200,13 +166,7 @@ class Choices(fields.Field[tuple[StrEnum, ...]]):
         shape = {"type": "array", "items": _one_of(enum), "minItems": 1}
         super().__init__(metadata=shape, **options)
 
-    def _deserialize(
-        self,
-        value: Any,
-        attr: str | None,
-        data: Mapping[str, Any] | None,
-        **kwargs: Any,
-    ) -> tuple[StrEnum, ...]:
+    def _deserialize(self, value: Any, *_: Any, **options: Any) -> tuple[StrEnum, ...]:
         chosen = (_member(self.enum, word) for word in value.split(","))
         return tuple(dict.fromkeys(chosen))
 
@@ -234,13 +194,7 @@ class UserOrMe(fields.Field["int | str"]):
         metadata = {**shape, **options.pop("metadata", {})}
         super().__init__(metadata=metadata, **options)
 
-    def _deserialize(
-        self,
-        value: Any,
-        attr: str | None,
-        data: Mapping[str, Any] | None,
-        **kwargs: Any,
-    ) -> int | str:
+    def _deserialize(self, value: Any, *_: Any, **options: Any) -> int | str:
         if value == "me":
             return "me"
         if not _INTEGER.fullmatch(value) or not 1 <= int(value) <= LARGEST_ID:
@@ -277,13 +231,7 @@ class Timestamp(fields.Field[datetime]):
             return None
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
-    def _deserialize(
-        self,
-        value: Any,
-        attr: str | None,
-        data: Mapping[str, Any] | None,
-        **kwargs: Any,
-    ) -> datetime:
+    def _deserialize(self, value: Any, *_: Any, **options: Any) -> datetime:
         try:
             return self._parsed(value)
         except (TypeError, ValueError, OverflowError):

@@ -21,6 +21,7 @@ from server import keys
 from server.headers import IDEMPOTENCY_KEY, VERSION, json_headers
 from server.problems import FieldError, Problem
 from server.requests import Stamp, answer_written, caller_of, stamp_of
+from server.validation import received
 from sql.receipts import Receipt, Remembered
 
 _KEY = re.compile(r'("?)([\x21\x23-\x5b\x5d-\x7e]{1,255})\1')
@@ -111,7 +112,7 @@ async def key_of(
     """Read the key of a request that has one, for this caller; a 400 problem."""
     fingerprint = hmac.new(request.app[_SECRET], digestmod=hashlib.sha256)
     fingerprint.update(f"{request.method} {request.path}\n{about}\n".encode())
-    fingerprint.update(await request.read())
+    fingerprint.update(await received(request))
     return IdempotencyKey(
         user_id=user_id,
         key=_text_of(request) or "",

@@ -8,15 +8,20 @@ nothing about how many things there are.
 import asyncio
 from collections import deque
 
+from actors.domain.errors import StoreUnavailable
 from actors.domain.model import CommentId, ProjectId, TaskId, UserId
 from sql.store import Store
 
 _FIRST_BLOCK = 16
 _LARGEST_BLOCK = 2048
+_WAIT_SECONDS = 2.0
 
 
 class Ids:
-    """Unused ids. Each method waits for the database only when its block is used up."""
+    """Unused ids. Each method waits for the database only when its block is used up.
+
+    For two seconds at most, those who came before included; then StoreUnavailable.
+    """
 
     def __init__(self, store: Store, *, block: int = _FIRST_BLOCK):
         self._store = store
@@ -44,7 +49,11 @@ class Ids:
     async def _next(self, kind: str) -> int:
         left = self._left.setdefault(kind, deque())
         if not left:
-            await self._refill(kind, left)
+            try:
+                async with asyncio.timeout(_WAIT_SECONDS):
+                    await self._refill(kind, left)
+            except TimeoutError:
+                raise StoreUnavailable from None
         return left.popleft()
 
     async def _refill(self, kind: str, left: deque[int]) -> None:

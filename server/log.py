@@ -1,6 +1,8 @@
 """Handlers of the log: what happened in a project, and to a task.
 
-The answers are the very bytes that were committed, joined.
+The answers are the very bytes that were committed, joined. The log may be ahead of the
+project's actor, and tell who may no longer see it: whoever asks is looked at again when
+the actor has come as far as what was read.
 """
 
 from aiohttp import web
@@ -18,10 +20,13 @@ from sql.store import Logged
 
 async def list_events(request: web.Request) -> web.StreamResponse:
     """Answer with a project's events after a version; none is left out."""
-    visible_project(request, await actor_of_project(request))
+    actor = await actor_of_project(request)
+    visible_project(request, actor)
     project_id, query = project_id_of(request), request[keys.QUERY]
     since, limit = query["since"], query["limit"]
     head, events = await request.app[keys.STORE].log(project_id, since, limit)
+    await actor.reach(head)
+    visible_project(request, actor)
     if since < head and (not events or events[0].version != since + 1):
         raise _gone(project_id, head)
     body = b'{"events":[%b],"version":%d,"since":%d,"limit":%d}' % (
@@ -37,12 +42,16 @@ async def list_events(request: web.Request) -> web.StreamResponse:
 async def list_history(request: web.Request) -> web.StreamResponse:
     """Answer with a page of a task's own events."""
     task_id = task_id_of(request)
-    visible_task(request, await actor_of_task(request, task_id), task_id)
+    actor = await actor_of_task(request, task_id)
+    visible_task(request, actor, task_id)
     query = request[keys.QUERY]
     page = Page(limit=query["limit"] + 1, offset=query["offset"])
     _, version = place_before(request)
     store = request.app[keys.STORE]
     total, events = await store.history(task_id, version, page)
+    if events:
+        await actor.reach(events[-1].version)
+        visible_task(request, actor, task_id)
     found = [((NO_TIME, event.version), event.body) for event in events]
     return answer_page(request, "history", found, total)
 

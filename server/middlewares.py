@@ -54,7 +54,13 @@ from server.problems import (
 from server.requests import names_tags
 from server.sessions import Principal
 from server.tokens import InvalidToken
-from server.validation import ACCEPT_PATCH, BodyReader, QueryReader, path_ids
+from server.validation import (
+    ACCEPT_PATCH,
+    BodyReader,
+    QueryReader,
+    path_ids,
+    refuse_too_large,
+)
 
 _TRACEPARENT = istr("traceparent")
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
@@ -270,6 +276,8 @@ def _gate(endpoints: Endpoints) -> Middleware:
             request = await reached(request)
         if endpoint.body is not None:
             request[BODY] = await endpoint.body.read(request)
+        else:
+            refuse_too_large(request)
         return await handler(request)
 
     return authentication

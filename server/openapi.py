@@ -37,8 +37,9 @@ RFC 3339 in UTC. Every answer has an `X-Request-ID`: yours, if you sent a safe o
 Requests are limited for each user, a 304 costs nothing, and a 429 says when to go on.
 Unknown fields and unknown query parameters are refused, never ignored.
 
-Any address may also answer 405 (with `Allow`), 414 (an address over 8000 bytes), 417,
-431 (a header over 8 KiB, or more than 128) or 400 for what is no HTTP."""
+Any address may also answer 405 (with `Allow`), 408 or 413 (a body that does not come,
+or is over 1 MiB), 414 (an address over 8000 bytes), 417, 431 (a header over 8 KiB, or
+more than 128) or 400 for what is no HTTP."""
 
 _TAGS: Mapping[str, str] = {
     "auth": "Accounts, log-ins and tokens",
@@ -72,9 +73,14 @@ _HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     ),
     "X-Version": ("The project and the version that it has with this write.", _TEXT),
     "Cache-Control": ("Who may keep this answer.", _TEXT),
+    "Upgrade": ("What to speak here.", {"const": "websocket"}),
+    "Sec-WebSocket-Accept": ("Your key, answered (RFC 6455, 4.2.2).", _TEXT),
 }
 _REQUEST_HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
-    "If-Match": ('Only if it still has one of these versions, as in `"7"`.', _TEXT),
+    "If-Match": (
+        'Only if it still has one of these versions, as in `"7"`; `*` is any.',
+        _TEXT,
+    ),
     "If-None-Match": ("Answer 304 if it still has one of these tags.", _TEXT),
     "X-Min-Version": (
         "The same as `min_version`: a write's `X-Version` can be sent as it is.",
@@ -84,6 +90,13 @@ _REQUEST_HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "Idempotency-Key": (
         "A repeat with the same key within 24 h gets the first answer.",
         {"type": "string", "pattern": r"^[\x21\x23-\x5b\x5d-\x7e]{1,255}$"},
+    ),
+    "Connection": ("What goes on is another protocol.", {"const": "Upgrade"}),
+    "Upgrade": ("What to speak from here on.", {"const": "websocket"}),
+    "Sec-WebSocket-Version": ("That of RFC 6455.", {"const": "13"}),
+    "Sec-WebSocket-Key": (
+        "Sixteen random bytes, in Base64.",
+        {"type": "string", "pattern": "^[A-Za-z0-9+/]{21}[AQgw]==$"},
     ),
 }
 _ANSWERING = {"Prefer": "Preference-Applied", "Idempotency-Key": "Idempotency-Replayed"}
@@ -98,8 +111,10 @@ _PROBLEMS: Mapping[int, str] = {
     410: "It is no longer kept; the answer says where to begin again.",
     412: "It has changed since the version in If-Match.",
     413: "The body is larger than the server takes.",
+    414: "The address is over 8000 bytes.",
     415: "The body has another media type.",
     422: "It can be read, but is not valid.",
+    426: "This address speaks WebSocket only.",
     429: "Too often; wait as long as Retry-After says.",
     500: "Something went wrong on our side.",
     503: "Not right now; try again.",
@@ -116,12 +131,14 @@ _EXAMPLES: Mapping[int, Problem] = {
         internal_error(),
     )
 }
+_BEFORE_WHO = (401, 414)  # answered before it is known who asks
 _LIMIT_HEADERS = ("RateLimit-Policy", "RateLimit")
 _PROBLEM_HEADERS: Mapping[int, tuple[str, ...]] = {
     401: ("WWW-Authenticate",),
     410: ("Link",),
     412: ("ETag",),
     415: ("Accept-Patch",),
+    426: ("Upgrade",),
     429: ("Retry-After",),
     503: ("Retry-After",),
 }
@@ -171,7 +188,7 @@ class _Writer:
             components.header(name, {"description": text, "schema": shape})
         for status, text in _PROBLEMS.items():
             names = ("Cache-Control", *_PROBLEM_HEADERS.get(status, ()))
-            if status != HTTPStatus.UNAUTHORIZED:
+            if status not in _BEFORE_WHO:
                 names = (*names, *_LIMIT_HEADERS)
             reply = Reply(
                 description=text,
@@ -237,6 +254,8 @@ class _Writer:
             described["content"] = {reply.media_type: {"schema": schema}}
         elif reply.media_type != JSON:
             described["content"] = {reply.media_type: {"schema": _TEXT}}
+        if reply.links:
+            described["links"] = dict(reply.links)
         return described
 
     def _reference(self, schema: type[Schema] | None) -> dict[str, Any]:
@@ -253,14 +272,15 @@ class _Writer:
 
 
 def _replies(route: Route) -> Mapping[int, Reply]:
-    """Add what known callers are told, what answers the request's headers, and less.
+    """Add what known callers are told, versions, what answers headers, and less.
 
     Less is the answer without a body, where none is preferred.
     """
     limits = () if route.is_public else _LIMIT_HEADERS
+    version = ("X-Version",) if route.writes_project else ()
     answering = [_ANSWERING[n] for n in route.request_headers if n in _ANSWERING]
     replies = {
-        status: replace(reply, headers=(*reply.headers, *limits, *answering))
+        status: replace(reply, headers=(*reply.headers, *limits, *version, *answering))
         for status, reply in route.replies.items()
     }
     if "Prefer" in route.request_headers and HTTPStatus.OK in replies:
@@ -273,7 +293,7 @@ def _replies(route: Route) -> Mapping[int, Reply]:
 def _refusals(route: Route) -> set[int]:
     statuses = {500, *route.problems}
     if route.query().unknown != EXCLUDE:
-        statuses.add(HTTPStatus.UNPROCESSABLE_ENTITY)
+        statuses |= {414, 422}
     if not route.is_public:
         statuses |= {401, 429, 503}
     if "_id}" in route.path:
@@ -319,4 +339,5 @@ def _path(route: Route) -> Iterable[dict[str, Any]]:
 def _headers(route: Route) -> Iterable[dict[str, Any]]:
     for name in route.request_headers:
         text, shape = _REQUEST_HEADERS[name]
-        yield {"name": name, "in": "header", "description": text, "schema": shape}
+        header = {"name": name, "in": "header", "description": text, "schema": shape}
+        yield {**header, "required": True} if route.upgrades else header

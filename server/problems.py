@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
+from urllib.parse import quote
 
 import msgspec
 from aiohttp import web
@@ -38,6 +39,7 @@ _FRAMEWORK: Mapping[int, tuple[str, str]] = {
 }
 # It tells of one request, and perhaps of an account: no cache has a use for it.
 _HEADERS = {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"}
+_PATH = "/%:@!$&'()*+,;=~"  # what a path has besides letters, digits, - . and _
 _KEPT_HEADERS = ("Allow", "Retry-After", "WWW-Authenticate", "Upgrade")
 
 
@@ -163,7 +165,8 @@ def from_status(status: int, headers: Mapping[str, str] | None = None) -> Proble
 
 def problem_response(request: web.BaseRequest, problem: Problem) -> web.Response:
     """Make the document; nothing of a server error's cause is in it."""
-    document = problem.document(request.path, request.get(REQUEST_ID, ""))
+    instance = quote(request.rel_url.raw_path, safe=_PATH, errors="replace")
+    document = problem.document(instance, request.get(REQUEST_ID, ""))
     return web.Response(
         status=problem.status,
         body=msgspec.json.encode(document),

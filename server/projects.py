@@ -11,23 +11,24 @@ from actors.domain.commands import (
     RemoveMember,
     UpdateProject,
 )
-from actors.domain.errors import MemberNotFound, ProjectNotFound
+from actors.domain.errors import MemberNotFound, ProjectNotFound, UserNotFound
 from actors.domain.events import Event, MemberEvent, ProjectEvent
 from actors.domain.model import Project, UserId
 from actors.project import ProjectActor
 from server import keys
 from server.idempotency import once
-from server.representations import encode_list, encode_member, encode_project
+from server.problems import Problem
+from server.representations import encode_member, encode_project
 from server.requests import (
     Stamp,
     answer,
-    answer_bytes,
     answer_list,
     caller_of,
     project_id_of,
     stamp_of,
     with_version,
 )
+from server.timelines import NO_TIME, answer_page, place_before
 
 
 async def list_projects(request: web.Request) -> web.StreamResponse:
@@ -70,8 +71,10 @@ async def update_project(request: web.Request) -> web.StreamResponse:
 async def _update(request: web.Request, stamp: Stamp) -> web.Response:
     actor, fields = await actor_of_project(request), request[keys.BODY]
     visible_project(request, actor)  # strangers learn nothing from what follows
-    await request.app[keys.PEOPLE].require(fields.get("owner_id"), "/owner_id")
-    done = await actor.ask(UpdateProject(**fields, **stamp))
+    command = UpdateProject(**fields, **stamp)
+    people, heir = request.app[keys.PEOPLE], fields.get("owner_id")
+    await people.require(heir, "/owner_id", actor.state, command)
+    done = await actor.ask(command)
     if not done.events:
         return with_version(_show(request, actor), actor.project_id, done.version)
     project = _project_after(done.events)
@@ -87,19 +90,15 @@ async def delete_project(request: web.Request) -> web.StreamResponse:
 
 
 async def list_members(request: web.Request) -> web.StreamResponse:
-    """Answer with all members of a project; the owner stands in the project."""
+    """Answer with a page of the members; the owner stands in the project."""
     actor = await actor_of_project(request)
     visible_project(request, actor)
-    members = [member for _, member in sorted(actor.state.members.items())]
-    body = encode_list(
-        "members",
-        [encode_member(member) for member in members],
-        total=len(members),
-        limit=max(len(members), 1),
-        offset=0,
-        next_cursor=None,
-    )
-    return answer_bytes(request, body)
+    members, query = actor.state.members, request[keys.QUERY]
+    _, last = place_before(request)
+    later = sorted(user_id for user_id in members if user_id > last)[query["offset"] :]
+    shown = later[: query["limit"] + 1]
+    found = [((NO_TIME, user_id), encode_member(members[user_id])) for user_id in shown]
+    return answer_page(request, "members", found, len(members))
 
 
 async def put_member(request: web.Request) -> web.StreamResponse:
@@ -111,9 +110,12 @@ async def _put_member(request: web.Request, stamp: Stamp) -> web.Response:
     actor = await actor_of_project(request)
     visible_project(request, actor)
     user_id = UserId(request[keys.PATH_IDS]["user_id"])
-    await request.app[keys.PEOPLE].require(user_id, "/user_id")
-    role = request[keys.BODY]["role"]
-    done = await actor.ask(PutMember(user_id=user_id, role=role, **stamp))
+    command = PutMember(user_id=user_id, role=request[keys.BODY]["role"], **stamp)
+    try:
+        await request.app[keys.PEOPLE].require(user_id, "", actor.state, command)
+    except UserNotFound as error:  # in the path, so there is nothing at this address
+        raise Problem(404, error.code, error.detail) from None
+    done = await actor.ask(command)
     member = actor.state.members.get(user_id)
     for event in done.events:
         if isinstance(event, MemberEvent):

@@ -1,7 +1,7 @@
 """What handlers read from requests and put into answers: conditions and versions."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import TypedDict
 
@@ -18,7 +18,6 @@ _ENTITY_TAG = re.compile(r'(W/)?"([^"]*)"')
 _VERSION = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _READS = ("GET", "HEAD")
 ANY_VERSION = range(1, 1 << 63)
-NO_STORE = {"Cache-Control": "no-store"}
 _PREFER = istr("Prefer")
 
 
@@ -88,19 +87,6 @@ def answer_list(request: web.Request, listed: ListAnswer) -> web.Response:
 def answer_bytes(request: web.Request, body: bytes) -> web.Response:
     """Show what has no version of its own; its ETag is a digest of the bytes."""
     return _shown(request, body, json_headers(digest_tag(body)))
-
-
-def answer_unstored(
-    body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None
-) -> web.Response:
-    """Answer with what no cache may keep."""
-    return web.Response(
-        body=body,
-        status=status,
-        content_type="application/json",
-        charset="utf-8",
-        headers={**NO_STORE, **(headers or {})},
-    )
 
 
 def _shown(

@@ -15,12 +15,16 @@ JSON = "application/json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """One way in which a route answers, other than by a problem."""
+    """One way in which a route answers, other than by a problem.
+
+    `links` are OpenAPI's: what may be asked next with what was answered.
+    """
 
     description: str
     schema: type[Schema] | None = None
     media_type: str = JSON
     headers: tuple[str, ...] = ()
+    links: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,7 +91,7 @@ def _email(**options: Any) -> _Text:
             validate.Length(max=254),
             pattern(_EMAIL, "It must be an e-mail address."),
         ],
-        metadata={"examples": ["ada@example.com"]},
+        metadata={"examples": ["mira@example.com"]},
         **options,
     )
 
@@ -102,7 +102,7 @@ def _username(**options: Any) -> _Text:
             validate.Length(3, 50),
             pattern(r"^[A-Za-z0-9_.-]+$", "Only letters, digits, '_', '.' and '-'."),
         ],
-        metadata={"examples": ["ada"]},
+        metadata={"examples": ["mira"]},
         **options,
     )
 

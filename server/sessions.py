@@ -67,6 +67,7 @@ class Sessions:
         self._cache = PrincipalCache(_KEPT_TOKENS)
         self._watches: dict[int, _Watch] = {}
         self._endings = 0
+        self._reseatings = 0
         self._on_revoked: list[Revoked] = []
         self._on_roles_changed: list[RolesChanged] = []
         self._sweeper: asyncio.Task[None] | None = None
@@ -207,10 +208,10 @@ class Sessions:
         if principal is not None:
             return principal
         claims = self._tokens.verify(token)
-        endings = self._endings
+        before = (self._endings, self._reseatings)
         live = await self._accounts.live_sessions([claims.session_id])
         principal = _principal(claims, live.get(claims.session_id))
-        if self._endings == endings:  # else it may be this one that ended meanwhile
+        if before == (self._endings, self._reseatings):  # else it may be this one
             self._cache.put(token, principal)
         return principal
 
@@ -260,7 +261,7 @@ class Sessions:
 
     def learn(self, changed: ChangedUser) -> None:
         """Act on a change that this process made, without waiting for a sweep."""
-        self._endings += bool(changed.reseated)  # what is being looked up may be old
+        self._reseatings += bool(changed.reseated)
         self._change_roles(dict.fromkeys(changed.reseated, changed.user.role))
         self.forget(changed.ended)
 
@@ -276,9 +277,11 @@ class Sessions:
             await self._sweep_slice(known[start : start + _SWEEP_SLICE])
 
     async def _sweep_slice(self, known: Sequence[int]) -> None:
+        reseatings = self._reseatings
         found = await self._accounts.live_sessions(known)
         live = {key: value for key, value in found.items() if value.is_active}
-        self._change_roles({key: value.role for key, value in live.items()})
+        if self._reseatings == reseatings:  # else these roles may be those of before
+            self._change_roles({key: value.role for key, value in live.items()})
         self._end(frozenset(known).difference(live))
 
     def _end(self, session_ids: frozenset[int]) -> None:

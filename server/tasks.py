@@ -10,6 +10,7 @@ from actors.domain.commands import CreateTask, DeleteTask, UpdateTask
 from actors.domain.errors import ProjectNotFound, TaskNotFound
 from actors.domain.events import Event, TaskEvent
 from actors.domain.model import ProjectId, Task, TaskId
+from actors.domain.state import ProjectState
 from actors.project import ProjectActor
 from server import keys
 from server.idempotency import once
@@ -44,10 +45,10 @@ async def _create(request: web.Request, stamp: Stamp) -> web.Response:
     project_id = fields.pop("project_id", None)
     if project_id is None:
         project_id = await people.inbox(stamp["caller"].id)
-    await _refuse_hidden(request, ProjectId(project_id))
-    await people.require(fields.get("assigned_to"), "/assigned_to")
+    state = await _visible_state(request, ProjectId(project_id))
     task_id = await request.app[keys.IDS].task()
     command = CreateTask(task_id=task_id, **fields, **stamp)
+    await people.require(fields.get("assigned_to"), "/assigned_to", state, command)
     done = await request.app[keys.REGISTRY].ask(ProjectId(project_id), command)
     task = _task_of(done.events[-1])
     location = f"/tasks/{task.id}"
@@ -55,15 +56,16 @@ async def _create(request: web.Request, stamp: Stamp) -> web.Response:
     return with_version(made, task.project_id, done.version)
 
 
-async def _refuse_hidden(request: web.Request, project_id: ProjectId) -> None:
+async def _visible_state(request: web.Request, project_id: ProjectId) -> ProjectState:
     """Refuse a project that the caller may not see: they learn nothing else of it."""
     try:
-        actor = await request.app[keys.REGISTRY].get(project_id)
-        visible = actor.state.visible_project(caller_of(request))
+        state = (await request.app[keys.REGISTRY].get(project_id)).state
+        visible = state.visible_project(caller_of(request))
     except ProjectNotFound:
         visible = None
     if visible is None:
         raise ProjectNotFound(pointer="/project_id")
+    return state
 
 
 async def get_task(request: web.Request) -> web.StreamResponse:
@@ -95,8 +97,10 @@ async def _update(request: web.Request, stamp: Stamp) -> web.Response:
     task_id, fields = task_id_of(request), request[keys.BODY]
     actor = await actor_of_task(request, task_id)
     visible_task(request, actor, task_id)  # strangers learn nothing from what follows
-    await request.app[keys.PEOPLE].require(fields.get("assigned_to"), "/assigned_to")
-    done = await actor.ask(UpdateTask(task_id=task_id, **fields, **stamp))
+    command = UpdateTask(task_id=task_id, **fields, **stamp)
+    people, assignee = request.app[keys.PEOPLE], fields.get("assigned_to")
+    await people.require(assignee, "/assigned_to", actor.state, command)
+    done = await actor.ask(command)
     if not done.events:
         same = _show(request, actor, task_id)
         return with_version(same, actor.project_id, done.version)

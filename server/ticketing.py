@@ -6,9 +6,10 @@ import msgspec
 from aiohttp import web
 
 from server import keys
+from server.headers import json_headers
 from server.idempotency import once, spent
 from server.representations import encode
-from server.requests import Stamp, answer_unstored
+from server.requests import Stamp
 from server.tickets import LIFETIME_SECONDS
 from sql.receipts import Receipt, Remembered
 
@@ -53,4 +54,4 @@ def _word(request: web.Request, seed: str, place: str) -> str:
 
 def _ticket(ticket: str) -> web.Response:
     body = encode({"ticket": ticket, "expires_in": LIFETIME_SECONDS})
-    return answer_unstored(body, status=201)
+    return web.Response(status=201, body=body, headers=json_headers())

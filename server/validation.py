@@ -19,6 +19,7 @@ MERGE_PATCH = "application/merge-patch+json"
 ACCEPT_PATCH = f"{MERGE_PATCH}, {JSON}"  # RFC 5789, 3.1
 
 _BODY_SECONDS = 15.0
+_MOST_FIELDS = 100  # many times what any body has
 _KEPT_QUERIES = 512  # a route
 _KEPT_QUERY_LENGTH = 256
 _ID_DIGITS = len(str(LARGEST_ID))
@@ -88,14 +89,16 @@ class BodyReader:
         """Give the fields; raises a problem: 400, 408, 413, 415 or 422."""
         if request.body_exists:
             self._check_media_type(request)
-            if is_too_large(request):
-                raise _too_large()
-        body = await _received(request)
+            refuse_too_large(request)
+        body = await received(request)
         if not body and not self.is_required:
             return {}
         document = _decoded(body)
         if not isinstance(document, dict):
             raise invalid([FieldError("", "It must be an object.")])
+        if len(document) > _MOST_FIELDS:  # to name each would take long, and be long
+            sentence = f"It has more than {_MOST_FIELDS} fields."
+            raise invalid([FieldError("", sentence)])
         try:
             return _loaded(self.schema, document)
         except ValidationError as error:
@@ -148,13 +151,16 @@ def is_too_large(request: web.Request) -> bool:
     return length is not None and length > request.client_max_size
 
 
-def _too_large() -> Problem:
-    problem = from_status(413)
-    problem.headers["Connection"] = "close"  # what is on its way is of no use
-    return problem
+def refuse_too_large(request: web.Request) -> None:
+    """Raise a 413 problem for a body that is announced as too large, and hang up."""
+    if request.body_exists and is_too_large(request):
+        problem = from_status(413)
+        problem.headers["Connection"] = "close"  # what is on its way is of no use
+        raise problem
 
 
-async def _received(request: web.Request) -> bytes:
+async def received(request: web.Request) -> bytes:
+    """Wait for the body, but not for long; raises a problem: 400, 408 or 413."""
     try:
         if request.content.is_eof():  # all of it is here: no timer needed
             return await request.read()

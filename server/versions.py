@@ -1,7 +1,6 @@
 """How a caller names versions that they know of: `5`, or `7:5` for project 7."""
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import ValidationError, fields
@@ -39,11 +38,5 @@ class Versions(fields.Field[Wanted]):
         shape = {"type": "string", "pattern": PATTERN, "examples": ["415", "7:415"]}
         super().__init__(metadata={**shape, **described}, **options)
 
-    def _deserialize(
-        self,
-        value: Any,
-        attr: str | None,
-        data: Mapping[str, Any] | None,
-        **kwargs: Any,
-    ) -> Wanted:
+    def _deserialize(self, value: Any, *_: Any, **options: Any) -> Wanted:
         return read_versions(value)

@@ -13,15 +13,22 @@ from typing import Any
 from actors.domain.errors import KeyAlreadyUsed
 from actors.domain.events import Batch
 from actors.domain.model import UserId, UserRole
-from sql.database import Connection, Database, load_queries
+from sql.database import (
+    Connection,
+    Database,
+    delete_all,
+    load_queries,
+    row_count,
+)
 from sql.journal import append_on
 from sql.receipts import Receipt, Receive, Remembered, keep, remembered
-from sql.users import Credentials, SessionId, User, credentials_of, row_count, user_of
+from sql.users import Credentials, SessionId, User, credentials_of, user_of
 
 _USERS = load_queries("users")
 _SESSIONS = load_queries("sessions")
 _ADDRESS_LENGTH = 100
 _USER_AGENT_LENGTH = 300
+_FORGOTTEN_SESSIONS = 100  # in one statement; each may have thousands of tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,12 +131,6 @@ class Accounts:
         self._on_created(inbox)
         return user
 
-    async def get_user(self, user_id: UserId) -> User | None:
-        """Read the account, active or not."""
-        async with self._database.connection() as connection:
-            row = await _USERS.get_user(connection, user_id=user_id)
-        return None if row is None else user_of(row)
-
     async def find_by_login(
         self, *, email: str | None = None, username: str | None = None
     ) -> Credentials | None:
@@ -147,19 +148,6 @@ class Accounts:
         if row is None:
             return None
         return credentials_of(row)
-
-    async def set_password_hash(
-        self, user_id: UserId, password_hash: str, *, replaced: str
-    ) -> bool:
-        """Hash the same password anew; False if it was changed in the meantime."""
-        async with self._database.connection() as connection:
-            status = await _USERS.replace_password_hash(
-                connection,
-                user_id=user_id,
-                password_hash=password_hash,
-                replaced=replaced,
-            )
-        return row_count(status) == 1
 
     async def create_session(  # noqa: PLR0913  # a session has that many parts
         self,
@@ -267,8 +255,8 @@ class Accounts:
 
     async def forget_sessions(self) -> None:
         """Delete the sessions that expired a week ago, revoked or not."""
-        async with self._database.connection() as connection:
-            await _SESSIONS.delete_ended_sessions(connection)
+        delete = _SESSIONS.delete_ended_sessions
+        await delete_all(self._database, delete, _FORGOTTEN_SESSIONS)
 
     async def live_sessions(
         self, session_ids: Collection[int]

@@ -1,7 +1,7 @@
 """The pool of connections to PostgreSQL, and the border where its errors are named."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -188,6 +188,20 @@ class Database:
                 await _roll_back(transaction)
                 raise
             await _commit(transaction)
+
+
+def row_count(status: str) -> int:
+    """Read the number of rows in what PostgreSQL says, as in `UPDATE 1`."""
+    return int(status.rsplit(" ", 1)[1])
+
+
+async def delete_all(
+    database: Database, delete: Callable[..., Awaitable[str]], at_once: int
+) -> None:
+    """Delete in statements of so many rows: what has piled up fits into no other."""
+    async with database.connection() as connection:
+        while row_count(await delete(connection, limit=at_once)) == at_once:
+            pass
 
 
 async def _commit(transaction: Any) -> None:

@@ -32,6 +32,9 @@ FROM users u
 JOIN idempotency_keys k ON k.user_id = u.id
 WHERE lower(u.email) = lower(:email) AND k.key = :key AND k.created_at > now() - interval '24 hours';
 
--- name: delete_expired_keys()!
--- Forget the keys that are older than 24 hours.
-DELETE FROM idempotency_keys WHERE created_at <= now() - interval '24 hours';
+-- name: delete_expired_keys(limit)!
+-- Forget some of the keys that are older than 24 hours.
+DELETE FROM idempotency_keys
+WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM idempotency_keys WHERE created_at <= now() - interval '24 hours' LIMIT :limit
+));

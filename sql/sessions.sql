@@ -104,6 +104,9 @@ WHERE sessions.id = ANY(:session_ids::bigint[])
     AND sessions.expires_at > now()
 ORDER BY sessions.id;
 
--- name: delete_ended_sessions()!
--- Forget the sessions that expired a week ago, with their refresh tokens.
-DELETE FROM sessions WHERE expires_at < now() - interval '7 days';
+-- name: delete_ended_sessions(limit)!
+-- Forget some of the sessions that expired a week ago, with their refresh tokens.
+DELETE FROM sessions
+WHERE id = ANY(ARRAY(
+    SELECT id FROM sessions WHERE expires_at < now() - interval '7 days' LIMIT :limit
+));

@@ -1,6 +1,5 @@
 """Projects, tasks and comments in PostgreSQL: one typed method a query."""
 
-from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,21 +8,14 @@ from typing import Any
 from actors.domain.errors import ProjectNotFound
 from actors.domain.events import Batch
 from actors.domain.model import (
-    Comment,
-    CommentId,
-    Member,
-    MemberRole,
     Project,
     ProjectId,
-    ProjectStatus,
     Task,
     TaskId,
-    TaskPriority,
-    TaskStatus,
     UserId,
 )
 from actors.domain.state import ProjectState
-from sql.database import Connection, Database, load_queries
+from sql.database import Connection, Database, delete_all, load_queries
 from sql.journal import (
     append_at_once,
     append_on,
@@ -33,6 +25,7 @@ from sql.journal import (
 )
 from sql.lists import Page, ProjectFilter, Sight, TaskFilter, params
 from sql.receipts import Receipt, Remembered, keep, remembered, remembered_of_address
+from sql.values import comments_by_task, member_of, project_of, task_of
 
 _HEADS = load_queries("project_heads")
 _PROJECTS = load_queries("projects")
@@ -45,6 +38,7 @@ _KEYS = load_queries("idempotency_keys")
 _SEQUENCES = load_queries("sequences")
 
 _LOAD_SECONDS = 8.0  # a project may have very many tasks
+_FORGOTTEN_KEYS = 10_000  # in one statement, which has 2 s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +87,10 @@ class Store:
         return ProjectState(
             project_id=project_id,
             version=row["head"],
-            project=_project(row),
-            members={UserId(row["user_id"]): _member(row) for row in members},
-            tasks={TaskId(row["id"]): _task(row) for row in tasks},
-            comments=_by_task(comments),
+            project=project_of(row),
+            members={UserId(row["user_id"]): member_of(row) for row in members},
+            tasks={TaskId(row["id"]): task_of(row) for row in tasks},
+            comments=comments_by_task(comments),
         )
 
     async def append(self, batches: Sequence[Batch]) -> frozenset[ProjectId]:
@@ -179,7 +173,7 @@ class Store:
         given = sight.params() | params(wanted) | params(page)
         async with self._lists.connection() as connection:
             rows = [row async for row in _TASK_LISTS.list_tasks(connection, **given)]
-        return [_task(row) for row in rows if row["id"] is not None], rows[0]["total"]
+        return [task_of(row) for row in rows if row["id"] is not None], rows[0]["total"]
 
     async def list_projects(
         self, sight: Sight, wanted: ProjectFilter, page: Page
@@ -188,7 +182,7 @@ class Store:
         given = sight.params() | params(wanted) | params(page)
         async with self._lists.connection() as connection:
             rows = [row async for row in _PROJECTS.list_projects(connection, **given)]
-        found = [_project(row) for row in rows if row["id"] is not None]
+        found = [project_of(row) for row in rows if row["id"] is not None]
         return found, rows[0]["total"]
 
     async def count_projects(self) -> int:
@@ -226,8 +220,7 @@ class Store:
 
     async def forget_keys(self) -> None:
         """Delete the idempotency keys that are older than 24 hours."""
-        async with self._database.connection() as connection:
-            await _KEYS.delete_expired_keys(connection)
+        await delete_all(self._database, _KEYS.delete_expired_keys, _FORGOTTEN_KEYS)
 
     async def ping(self) -> None:
         """Have the database answer."""
@@ -269,66 +262,3 @@ def _logged(rows: Sequence[Mapping[str, Any]]) -> list[Logged]:
         for row in rows
         if row["version"] is not None
     ]
-
-
-def _task(row: Mapping[str, Any]) -> Task:
-    return Task(
-        id=TaskId(row["id"]),
-        title=row["title"],
-        description=row["description"],
-        status=TaskStatus(row["status"]),
-        priority=TaskPriority(row["priority"]),
-        project_id=ProjectId(row["project_id"]),
-        created_by=UserId(row["created_by"]),
-        assigned_to=row["assigned_to"],
-        due_date=row["due_date"],
-        completed_at=row["completed_at"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-        version=row["version"],
-    )
-
-
-def _by_task(
-    rows: Sequence[Mapping[str, Any]],
-) -> dict[TaskId, Mapping[CommentId, Comment]]:
-    found: defaultdict[TaskId, dict[CommentId, Comment]] = defaultdict(dict)
-    for row in rows:
-        comment = _comment(row)
-        found[comment.task_id][comment.id] = comment
-    return dict(found)
-
-
-def _comment(row: Mapping[str, Any]) -> Comment:
-    return Comment(
-        id=CommentId(row["id"]),
-        task_id=TaskId(row["task_id"]),
-        user_id=UserId(row["user_id"]),
-        comment=row["comment"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-        version=row["version"],
-    )
-
-
-def _project(row: Mapping[str, Any]) -> Project:
-    return Project(
-        id=ProjectId(row["id"]),
-        name=row["name"],
-        description=row["description"],
-        owner_id=UserId(row["owner_id"]),
-        status=ProjectStatus(row["status"]),
-        is_inbox=row["is_inbox"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-        version=row["version"],
-    )
-
-
-def _member(row: Mapping[str, Any]) -> Member:
-    return Member(
-        user_id=UserId(row["user_id"]),
-        role=MemberRole(row["role"]),
-        created_at=row["created_at"],
-        version=row["version"],
-    )

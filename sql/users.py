@@ -7,7 +7,7 @@ from typing import Any, NewType
 
 from actors.domain.errors import LastAdmin, StoreUnavailable, VersionMismatch
 from actors.domain.model import UserId, UserRole
-from sql.database import Connection, Database, load_queries
+from sql.database import Connection, Database, load_queries, row_count
 from sql.lists import Page, UserFilter, params
 from sql.receipts import Receipt, Receive, keep
 
@@ -117,6 +117,19 @@ class Users:
             row = await _USERS.get_credentials(connection, user_id=user_id)
         return None if row is None else credentials_of(row)
 
+    async def rehash_password(
+        self, user_id: UserId, password_hash: str, *, replaced: str
+    ) -> bool:
+        """Hash the same password anew; False if it was changed in the meantime."""
+        async with self._database.connection() as connection:
+            status = await _USERS.replace_password_hash(
+                connection,
+                user_id=user_id,
+                password_hash=password_hash,
+                replaced=replaced,
+            )
+        return row_count(status) == 1
+
     async def change_password(  # each is a condition or an effect
         self,
         user_id: UserId,
@@ -167,11 +180,6 @@ def user_of(row: Mapping[str, Any]) -> User:
 def credentials_of(row: Mapping[str, Any]) -> Credentials:
     """Read the same columns, and the hash."""
     return Credentials(user=user_of(row), password_hash=row["password_hash"])
-
-
-def row_count(status: str) -> int:
-    """Read the number of rows in what PostgreSQL says, as in `UPDATE 1`."""
-    return int(status.rsplit(" ", 1)[1])
 
 
 async def _get(connection: Connection, user_id: UserId) -> User | None:

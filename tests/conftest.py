@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -59,11 +59,15 @@ def template(servers: Servers) -> str:
 @pytest.fixture
 def database_url(template: str) -> Iterator[str]:
     """A migrated, empty database that belongs to this test."""
-    name = f"test_{next(_numbers)}"
-    admin = template.replace("/boardcast?", "/postgres?")
-    _execute(admin, f"CREATE DATABASE {name} TEMPLATE boardcast STRATEGY {_strategy()}")
-    yield template.replace("/boardcast?", f"/{name}?")
-    _execute(admin, f"DROP DATABASE {name} WITH (FORCE)")
+    with _clone(template) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def module_database_url(template: str) -> Iterator[str]:
+    """One that all tests of a module share."""
+    with _clone(template) as url:
+        yield url
 
 
 @pytest.fixture
@@ -80,6 +84,25 @@ def empty_database_url(servers: Servers) -> Iterator[str]:
 @pytest.fixture
 def redis_url(servers: Servers) -> str:
     """A Valkey that holds nothing yet."""
+    return _flushed(servers)
+
+
+@pytest.fixture(scope="module")
+def module_redis_url(servers: Servers) -> str:
+    """One that all tests of a module share."""
+    return _flushed(servers)
+
+
+@contextmanager
+def _clone(template: str) -> Iterator[str]:
+    name = f"test_{next(_numbers)}"
+    admin = template.replace("/boardcast?", "/postgres?")
+    _execute(admin, f"CREATE DATABASE {name} TEMPLATE boardcast STRATEGY {_strategy()}")
+    yield template.replace("/boardcast?", f"/{name}?")
+    _execute(admin, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _flushed(servers: Servers) -> str:
     url = servers.redis_url or ""
     with Redis.from_url(url) as client:
         client.flushall()

@@ -226,6 +226,22 @@ class Board:
         )
 
 
+@dataclass(frozen=True)
+class Nodes:
+    """Two of one database, which do not hear of each other by themselves."""
+
+    here: Board
+    there: Board
+
+    async def person(self, role: UserRole = UserRole.USER) -> tuple[Person, Person]:
+        """Somebody, as a client of either node."""
+        person = await self.here.person(role)
+        return person, self.there_as(person)
+
+    def there_as(self, person: Person) -> Person:
+        return Person(self.there, person.caller, {"access": person.access_token})
+
+
 @asynccontextmanager
 async def running(
     database_url: str, redis_url: str, **settings: Any

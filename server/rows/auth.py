@@ -1,10 +1,18 @@
 """Accounts and sessions."""
 
 from server import accounts, answers, auth, schemas
-from server.route import DONE, EFFECT, OWN, READ, UNCHANGED, VISIT, Reply, Route
+from server.route import DONE, EFFECT, OWN, READ, UNCHANGED, VISIT, WRITE, Reply, Route
 
 _PAIR = Reply(
-    description="Two tokens.", schema=answers.TokenPair, headers=("Cache-Control",)
+    description="Two tokens.",
+    schema=answers.TokenPair,
+    headers=("Cache-Control",),
+    links={
+        "refresh": {
+            "operationId": "refresh",
+            "requestBody": {"refresh_token": "$response.body#/refresh_token"},
+        }
+    },
 )
 
 ROWS: tuple[Route, ...] = (
@@ -18,19 +26,28 @@ ROWS: tuple[Route, ...] = (
         is_secret=True,
         body=schemas.Register,
         example={
-            "email": "ada@example.com",
-            "username": "ada",
+            "email": "mira@example.com",
+            "username": "mira",
             "password": "correct horse battery",
-            "first_name": "Ada",
+            "first_name": "Mira",
         },
         replies={
             201: Reply(
                 description="The account, with an inbox project of its own.",
                 schema=answers.User,
-                headers=("Location", "Cache-Control"),
+                headers=("ETag", "Location", "Cache-Control"),
+                links={
+                    "logIn": {
+                        "operationId": "login",
+                        "requestBody": {
+                            "email": "$request.body#/email",
+                            "password": "$request.body#/password",
+                        },
+                    }
+                },
             )
         },
-        request_headers=EFFECT,
+        request_headers=WRITE,
         is_versioned=False,
         problems=(409, 429),
     ),
@@ -43,7 +60,7 @@ ROWS: tuple[Route, ...] = (
         tag="auth",
         is_secret=True,
         body=schemas.Login,
-        example={"email": "ada@example.com", "password": "correct horse battery"},
+        example={"email": "mira@example.com", "password": "correct horse battery"},
         request_headers=EFFECT,
         is_versioned=False,
         replies={200: _PAIR},

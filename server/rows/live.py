@@ -30,8 +30,19 @@ ROWS: tuple[Route, ...] = (
         summary="Open a WebSocket for the events that you may see",
         tag="live",
         query=schemas.WebSocketQuery,
-        replies={101: Reply(description="It is a WebSocket from here on.")},
-        problems=(400, 403, 503),
+        request_headers=(
+            "Connection",
+            "Upgrade",
+            "Sec-WebSocket-Version",
+            "Sec-WebSocket-Key",
+        ),
+        replies={
+            101: Reply(
+                description="It is a WebSocket from here on.",
+                headers=("Upgrade", "Sec-WebSocket-Accept"),
+            )
+        },
+        problems=(403, 426, 503),
         upgrades=True,
     ),
 )

@@ -12,16 +12,17 @@ ROWS: tuple[Route, ...] = (
         actions=(Action.SEE_PROJECT,),
         summary="List the members of a project",
         tag="projects",
-        query=schemas.FreshQuery,
+        query=schemas.FreshPageQuery,
         request_headers=FRESH,
         replies={
             200: Reply(
-                description="All of them.",
+                description="A page of members, by their ids.",
                 schema=answers.MemberList,
-                headers=("ETag",),
+                headers=("ETag", "Link"),
             ),
             304: UNCHANGED,
         },
+        problems=(400,),
     ),
     Route(
         method="PUT",

@@ -6,6 +6,8 @@ import json
 import re
 from collections.abc import AsyncIterator
 
+import pytest
+
 from server.route import Route
 from server.routes import ROUTES
 from tests.running_app import Board
@@ -121,6 +123,7 @@ async def test_head_is_get_without_a_body(board: Board) -> None:
         assert dict(head.headers) | changing == dict(got.headers) | changing, path
 
 
+MANY_FIELDS = [b'"%x": 0' % number for number in range(70_000)]
 BODIES: list[tuple[bytes, dict[str, str], int]] = [
     (b'{"title": "x"}', {"Content-Type": "text/plain"}, 415),
     (b'{"title": "x"}', {"Content-Type": "application/json; charset=utf-16"}, 415),
@@ -139,6 +142,7 @@ BODIES: list[tuple[bytes, dict[str, str], int]] = [
     (b'"title"', JSON, 422),
     (b'{"title": "x", "title": 5}', JSON, 422),
     (b'{"title": "x", "__proto__": {}}', JSON, 422),
+    (b'{"title": "x", ' + b", ".join(MANY_FIELDS) + b"}", JSON, 422),
     (b'{"title": "' + b"x" * 2**20 + b'"}', JSON, 413),
     (b'{"title": "x"}', JSON | {"Content-Encoding": "gzip"}, 415),
     (b'{"title": "x"}', JSON | {"Expect": "the impossible"}, 417),
@@ -154,6 +158,7 @@ async def test_a_body_that_cannot_be_read_is_refused(board: Board) -> None:
         assert answer.status == status, (body[:40], headers)
         assert answer.json["code"] == answer.code
         assert answer.headers["X-Request-ID"] == answer.json["request_id"]
+        assert len(answer.body) < 1000
     assert (await ada.get("/tasks")).json["total"] == 0
 
 
@@ -182,6 +187,44 @@ async def test_a_body_that_is_announced_as_too_large_is_not_waited_for(
         assert head.startswith(b"HTTP/1.1 413 "), more
         assert b"Connection: close" in head
         assert json.loads(body)["code"] == "body_too_large"
+
+
+async def test_a_body_that_nobody_asked_for_may_not_be_too_large_either(
+    board: Board,
+) -> None:
+    ada = await board.person()
+    for row in ROUTES:
+        if row.body is not None:
+            continue
+        line = f"{row.method} {path_of(row)} HTTP/1.1\r\nHost: x\r\n"
+        sent = f"Authorization: Bearer {ada.access_token}\r\nContent-Length: 1048577"
+        answer = await first(board, f"{line}{sent}\r\n\r\n".encode())
+
+        assert answer.startswith(b"HTTP/1.1 413 "), row.path
+
+
+async def test_a_body_that_nobody_asked_for_is_not_waited_for_with_a_key_either(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read for the key: so that another body is another request."""
+    monkeypatch.setattr("server.validation._BODY_SECONDS", 0)
+    ada = await board.person()
+    sent = (
+        "POST /ws/tickets HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\n"
+        f"Authorization: Bearer {ada.access_token}\r\nContent-Length: 5\r\n\r\n"
+    )
+
+    answer = await first(board, sent.encode())
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_problem_tells_the_address_as_it_was_written(board: Board) -> None:
+    for path in ("/a%20b", "/%0D%0Ax", "/%FF", "/%3Cscript%3E"):
+        line = f"GET {path}?x=%20 HTTP/1.1\r\nHost: x\r\n\r\n"
+        answer = await first(board, line.encode())
+
+        assert f'"instance":"{path}"'.encode() in answer
 
 
 async def test_who_keeps_sending_gets_the_answer_too(board: Board) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from actors.domain.model import UserRole
-from tests.running_app import Board, Person
+from tests.running_app import Board, Nodes, Person
 
 
 async def make_busy_project(ada: Person, tasks: int = 3) -> Any:
@@ -201,3 +201,22 @@ async def test_a_deleted_task_has_no_history_but_its_project_knows(
 
     assert history.refusal == (404, "task_not_found")
     assert json.loads(log.body)["events"][0]["type"] == "task_deleted"
+
+
+@pytest.mark.parametrize("path", ["/projects/{0}/events", "/tasks/{1}/history"])
+async def test_who_was_removed_elsewhere_reads_nothing_that_came_later(
+    nodes: Nodes, path: str
+) -> None:
+    ada, _ = await nodes.person()
+    bob, bob_there = await nodes.person()
+    project = await ada.project()
+    task = await ada.task(project["id"])
+    path = path.format(project["id"], task["id"])
+    await ada.add(project["id"], bob, "viewer")
+    before = await bob_there.get(path)
+
+    await ada.delete(f"/projects/{project['id']}/members/{bob.id}")
+    await ada.put(f"/tasks/{task['id']}", {"title": "Secret"})
+    after = await bob_there.get(path)
+
+    assert (before.status, after.status) == (200, 404)

@@ -5,8 +5,6 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -15,36 +13,11 @@ from actors.domain.model import ProjectId, UserRole
 from server import keys
 from server.route import Route
 from server.routes import ROUTES
-from tests.running_app import Answer, Board, Person, running
+from tests.running_app import Answer, Board, Nodes
 
 _ROUNDS = int(os.environ.get("BOARDCAST_READ_ROUNDS", "100"))
 
 pytestmark = pytest.mark.timeout(20 + _ROUNDS / 10)
-
-
-@dataclass(frozen=True)
-class Nodes:
-    """Two of one database, which do not hear of each other by themselves."""
-
-    here: Board
-    there: Board
-
-    async def person(self, role: UserRole = UserRole.USER) -> tuple[Person, Person]:
-        """Somebody, as a client of either node."""
-        person = await self.here.person(role)
-        return person, self.there_as(person)
-
-    def there_as(self, person: Person) -> Person:
-        return Person(self.there, person.caller, {"access": person.access_token})
-
-
-@pytest.fixture
-async def nodes(database_url: str, redis_url: str) -> AsyncIterator[Nodes]:
-    async with (
-        running(database_url, redis_url) as here,
-        running(database_url, redis_url) as there,
-    ):
-        yield Nodes(here, there)
 
 
 def version(answer: Answer) -> dict[str, str]:

@@ -27,6 +27,16 @@ async def test_a_new_thing_is_named_and_not_shown(board: Board) -> None:
         assert is_minimal(made, 201, there.headers["ETag"])
 
 
+async def test_a_new_account_is_named_and_not_shown(board: Board) -> None:
+    ada = {"email": "a@b.example", "username": "ada", "password": "correct horse"}
+
+    made = await board.nobody.post("/auth/register", ada, Prefer=MINIMAL)
+
+    assert is_minimal(made, 201, '"1"')
+    assert made.headers["Location"].startswith("/users/")
+    assert made.headers["Cache-Control"] == "no-store"
+
+
 async def test_a_change_is_acknowledged_with_its_version_only(board: Board) -> None:
     ada, bob = await board.person(), await board.person()
     task, project = await ada.task(), await ada.project()

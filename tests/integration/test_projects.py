@@ -5,7 +5,7 @@ from typing import Any
 
 from actors.domain.model import UserRole
 from server import answers
-from tests.running_app import Board
+from tests.running_app import Answer, Board
 
 NOBODY = 2**62
 
@@ -103,6 +103,27 @@ async def test_a_handover_that_is_repeated_gets_the_first_answer(board: Board) -
     assert first.headers["ETag"] == second.headers["ETag"]
 
 
+async def test_members_come_in_pages(board: Board) -> None:
+    ada, others = await board.person(), [await board.person() for _ in range(3)]
+    path = f"/projects/{(await ada.project())['id']}/members"
+    for person in others:
+        await ada.put(f"{path}/{person.id}", {"role": "viewer"})
+
+    first = await ada.get(f"{path}?limit=2")
+    await ada.delete(f"{path}/{others[0].id}")  # in front of what comes
+    link = first.headers["Link"]
+    second = await ada.get(link[1 : link.index(">")])
+    skipped = await ada.get(f"{path}?offset=1")
+
+    def ids(answer: Answer) -> list[int]:
+        return [member["user_id"] for member in answer.json["members"]]
+
+    assert ids(first) == [others[0].id, others[1].id]
+    assert ids(second) == ids(skipped) == [others[2].id]
+    assert (first.json["total"], first.json["limit"]) == (3, 2)
+    assert (second.json["next_cursor"], "Link" in second.headers) == (None, False)
+
+
 async def test_members_come_change_and_go(board: Board) -> None:
     ada, bob = await board.person(), await board.person()
     path = f"/projects/{(await ada.project())['id']}/members"
@@ -193,7 +214,7 @@ async def test_a_member_has_to_exist_and_to_have_a_role(board: Board) -> None:
     owner = await ada.put(f"{path}/{ada.id}", {"role": "owner"})
     none = await ada.put(f"{path}/{ada.id}", {})
 
-    assert nobody.refusal == (422, "user_not_found")
+    assert nobody.refusal == (404, "user_not_found")
     assert owner.pointers == none.pointers == ["/role"]
     assert (await ada.delete(f"{path}/{NOBODY}")).code == "member_not_found"
     assert (await ada.delete(f"{path}/none")).code == "not_found"

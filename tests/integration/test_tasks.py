@@ -132,7 +132,7 @@ INVALID: list[tuple[dict[str, Any], list[str]]] = [
     ({"title": "x", "assigned_to": "1"}, ["/assigned_to"]),
     ({"title": "x", "assigned_to": 0}, ["/assigned_to"]),
     ({"title": "x", "assigned_to": True}, ["/assigned_to"]),
-    ({"title": "x", "assigned_to": 1.0}, ["/assigned_to"]),
+    ({"title": "x", "assigned_to": 1.5}, ["/assigned_to"]),
     ({"title": "x", "assigned_to": 2**63}, ["/assigned_to"]),
     ({"title": "x", "assigned_to": 10**30}, ["/assigned_to"]),
     ({"title": "x", "assigned_to": 2**63 - 1}, ["/assigned_to"]),

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from actors.domain.errors import StoreUnavailable
 from server.ids import Ids
 from sql.database import Database
 from sql.store import Store
@@ -73,3 +74,22 @@ async def test_who_leaves_while_a_block_is_asked_for_takes_nothing_along(
     leaving.cancel()
 
     assert await ids.task() != await ids.task()
+
+
+async def test_nobody_waits_for_those_who_came_before_while_the_database_is_away(
+    store: CountingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(kind: str, count: int) -> list[int]:
+        await asyncio.sleep(0.05)
+        raise StoreUnavailable
+
+    monkeypatch.setattr(store, "next_ids", hang)
+    monkeypatch.setattr("server.ids._WAIT_SECONDS", 0.2)
+    ids = Ids(store)
+
+    async with asyncio.timeout(2):  # one after the other, they would take five
+        answers = await asyncio.gather(
+            *(ids.task() for _ in range(100)), return_exceptions=True
+        )
+
+    assert {type(answer) for answer in answers} == {StoreUnavailable}

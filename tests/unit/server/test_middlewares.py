@@ -2,6 +2,7 @@ import asyncio
 import io
 import logging
 import re
+from dataclasses import replace
 
 import pytest
 from aiohttp import ClientPayloadError, ServerDisconnectedError, web
@@ -21,6 +22,7 @@ from structlog.testing import capture_logs
 
 from server import keys, logs
 from server.fields import QueryInteger
+from server.headers import json_headers
 from server.limits import Limits
 from server.schemas import AnyQuery, Request
 
@@ -148,6 +150,17 @@ async def test_a_handler_may_say_more_about_caching(aiohttp_client: AiohttpClien
         return web.Response(headers={"Cache-Control": "no-store"})
 
     client = await aiohttp_client(small_app(route(handler)))
+
+    response = await client.get("/things")
+
+    assert response.headers.getall("Cache-Control") == ["no-store"]
+
+
+async def test_no_cache_keeps_what_is_secret(aiohttp_client: AiohttpClient):
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response(headers=json_headers('"1"'))
+
+    client = await aiohttp_client(small_app(replace(route(handler), is_secret=True)))
 
     response = await client.get("/things")
 

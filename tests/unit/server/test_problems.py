@@ -2,6 +2,7 @@ import pytest
 from aiohttp import web
 from pytest_aiohttp import AiohttpClient
 from small_app import BEARER, route, small_app
+from yarl import URL
 
 from actors.domain.errors import (
     ActionForbidden,
@@ -53,6 +54,26 @@ async def test_a_refusal_of_the_domain_becomes_a_problem_of_its_kind(
     assert problem["instance"] == "/things"
     assert problem["request_id"] == "abc"
     assert problem["title"]
+
+
+@pytest.mark.parametrize(
+    ("path", "instance"),
+    [
+        ("/a%20b%2Fc", "/a%20b%2Fc"),
+        ("/%C3%A9%FF", "/%C3%A9%FF"),
+        ('/a"b[c', "/a%22b%5Bc"),
+        ("/tasks/~1,2;x=(3)?q=1", "/tasks/~1,2;x=(3)"),
+    ],
+)
+async def test_the_instance_is_the_address_as_a_reference_spells_it(
+    aiohttp_client: AiohttpClient, path: str, instance: str
+):
+    client = await aiohttp_client(small_app())
+
+    response = await client.get(URL(path, encoded=True))
+    problem = await response.json(content_type="application/problem+json")
+
+    assert (problem["status"], problem["instance"]) == (404, instance)
 
 
 def test_every_kind_has_a_status():

@@ -37,8 +37,28 @@ async def test_users_that_are_not_there_are_pointed_at(board: Board) -> None:
     heir = await ada.put(path, {"owner_id": 999})
     member = await ada.put(f"{path}/members/999", {"role": "viewer"})
 
-    assert heir.refusal == member.refusal == (422, "user_not_found")
-    assert (heir.pointers, member.pointers) == (["/owner_id"], ["/user_id"])
+    assert heir.refusal == (422, "user_not_found")
+    assert heir.pointers == ["/owner_id"]
+    assert member.refusal == (404, "user_not_found")
+
+
+async def test_who_may_not_do_it_learns_nothing_of_users(board: Board) -> None:
+    ada, viewer = await board.person(), await board.person()
+    project = await ada.project()
+    path = f"/projects/{project['id']}"
+    await ada.put(f"{path}/members/{viewer.id}", {"role": "viewer"})
+    task = await ada.task(project_id=project["id"])
+
+    refused = [
+        await viewer.put(path, {"owner_id": 999}),
+        await viewer.put(f"{path}/members/999", {"role": "viewer"}),
+        await viewer.put(f"/tasks/{task['id']}", {"assigned_to": 999}),
+        await viewer.post(
+            "/tasks", {"title": "x", "project_id": project["id"], "assigned_to": 999}
+        ),
+    ]
+
+    assert [answer.refusal for answer in refused] == [(403, "forbidden")] * 4
 
 
 async def test_strangers_learn_nothing(board: Board) -> None:

@@ -83,7 +83,7 @@ def test_a_due_date_is_an_instant_or_a_day(given: str | None, meant: datetime | 
         ("priority", "HIGH"),
         ("assigned_to", "7"),
         ("assigned_to", True),
-        ("assigned_to", 7.0),
+        ("assigned_to", 7.5),
         ("assigned_to", 0),
         ("assigned_to", -1),
         ("assigned_to", TOO_LARGE),
@@ -115,6 +115,12 @@ def test_a_title_of_200_characters_is_accepted():
 
 def test_a_task_needs_a_title():
     assert errors_of(schemas.TaskCreate, {}) == {"title"}
+
+
+def test_an_integer_may_be_spelt_with_a_fraction_of_zero():
+    loaded = schemas.TaskAssign().load({"assigned_to": 7.0})
+
+    assert (loaded, type(loaded["assigned_to"])) == ({"assigned_to": 7}, int)
 
 
 def test_an_assignment_names_somebody_or_nobody():

@@ -449,6 +449,24 @@ async def test_a_role_that_was_read_before_it_changed_is_not_kept(
     assert sessions.cached(adas) is None
 
 
+async def test_a_sweep_that_read_before_a_role_changed_does_not_bring_it_back(
+    sessions: Sessions, accounts: FakeAccounts, adas: str
+) -> None:
+    await sessions.authenticate(adas)
+    accounts.has_read.clear()
+    accounts.held = asyncio.Event()
+    sweeping = asyncio.create_task(sessions.sweep())
+    await accounts.has_read.wait()
+
+    sessions.learn(ChangedUser(user=ADMIN, reseated=frozenset({SessionId(11)})))
+    accounts.held.set()
+    await sweeping
+
+    principal = sessions.cached(adas)
+    assert principal is not None
+    assert principal.role is UserRole.ADMIN
+
+
 async def test_sessions_that_a_change_ended_are_refused_at_once(
     sessions: Sessions, adas: str, ended: list[frozenset[int]]
 ) -> None:

@@ -295,10 +295,14 @@ async def test_a_key_is_forgotten_after_a_day(store: Store, database: Database) 
     assert found.version == 3
 
 
-async def test_old_keys_are_swept(store: Store, database: Database) -> None:
-    state = await make_project(store, create(1, key=make_key("old")))
+async def test_old_keys_are_swept_however_many_there_are(
+    store: Store, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sql.store._FORGOTTEN_KEYS", 2)
+    old = [create(n, key=make_key(f"old {n}")) for n in range(1, 6)]
+    state = await make_project(store, *old)
     await age_keys(database, 25)
-    await write(store, state, create(2, key=make_key("new")))
+    await write(store, state, create(6, key=make_key("new")))
 
     await store.forget_keys()
 

@@ -210,6 +210,21 @@ async def test_another_password_ends_all_sessions_but_one(
     assert changed.password_hash == "new"
 
 
+async def test_a_hash_is_renewed_only_where_it_still_is_the_old_one(
+    users: Users,
+) -> None:
+    known = await users.credentials(ADA)
+    assert known is not None
+
+    first = await users.rehash_password(ADA, "new", replaced=known.password_hash)
+    second = await users.rehash_password(ADA, "newer", replaced=known.password_hash)
+
+    renewed = await users.credentials(ADA)
+    assert (first, second) == (True, False)
+    assert renewed is not None
+    assert renewed.password_hash == "new"
+
+
 async def test_a_change_that_is_always_overtaken_is_given_up(
     users: Users, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
