@@ -174,7 +174,6 @@ def _messages() -> dict[str, Any]:
     return {
         kind.__name__: {
             "name": name,
-            "title": kind.__name__,
             "summary": getdoc(kind),
             "contentType": JSON,
             "payload": _link("schemas", kind.__name__),
@@ -184,7 +183,6 @@ def _messages() -> dict[str, Any]:
     } | {
         key: {
             "name": word,
-            "title": key,
             "summary": summary,
             "contentType": _TEXT,
             "payload": {"const": word},
@@ -243,10 +241,10 @@ def _event(kind: type[Event], event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _filter(query: Mapping[str, Any]) -> dict[str, Any]:
-    """Describe a filter in JSON: values, or as the query spells them."""
-    spelt = {"type": "string"}
+    """Describe a filter in JSON, where one of several values needs no list."""
     properties = {
-        name: {"anyOf": [shape, spelt]} for name, shape in query["properties"].items()
+        name: {"anyOf": [shape, shape["items"]]} if "items" in shape else shape
+        for name, shape in query["properties"].items()
     }
     return {**query, "properties": properties}
 

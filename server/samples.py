@@ -69,12 +69,9 @@ _COMMENT = Comment(
 _Thing = Task | Project | Member | Comment
 _HAPPENED: tuple[tuple[type[Event], _Thing, Mapping[str, Any]], ...] = (
     (happened.ProjectCreated, _PROJECT, {}),
-    (happened.ProjectUpdated, _PROJECT, {"status": ProjectStatus.ARCHIVED}),
-    (happened.ProjectDeleted, _PROJECT, {}),
     (happened.MemberAdded, _MEMBER, {}),
-    (happened.MemberUpdated, _MEMBER, {"role": MemberRole.MAINTAINER}),
-    (happened.MemberRemoved, _MEMBER, {}),
     (happened.TaskCreated, _TASK, {}),
+    (happened.CommentCreated, _COMMENT, {}),
     (happened.TaskUpdated, _TASK, {"priority": TaskPriority.HIGH}),
     (happened.TaskAssigned, _TASK, {"assigned_to": _OLEG}),
     (
@@ -82,10 +79,13 @@ _HAPPENED: tuple[tuple[type[Event], _Thing, Mapping[str, Any]], ...] = (
         _TASK,
         {"status": TaskStatus.COMPLETED, "completed_at": _AT},
     ),
-    (happened.TaskDeleted, _TASK, {}),
-    (happened.CommentCreated, _COMMENT, {}),
     (happened.CommentUpdated, _COMMENT, {"comment": "It is in the folder."}),
     (happened.CommentDeleted, _COMMENT, {}),
+    (happened.TaskDeleted, _TASK, {}),
+    (happened.MemberUpdated, _MEMBER, {"role": MemberRole.MAINTAINER}),
+    (happened.MemberRemoved, _MEMBER, {}),
+    (happened.ProjectUpdated, _PROJECT, {"status": ProjectStatus.ARCHIVED}),
+    (happened.ProjectDeleted, _PROJECT, {}),
 )
 
 
@@ -97,7 +97,7 @@ def samples() -> dict[str, Any]:
         "Subscribe": {
             "op": "subscribe",
             "project_id": _LAUNCH,
-            "since": 412,
+            "since": 4,
             "filter": {"status": ["pending", "in_progress"], "assigned_to": "me"},
         },
         "Unsubscribe": {"op": "unsubscribe", "project_id": _LAUNCH},
@@ -106,18 +106,18 @@ def samples() -> dict[str, Any]:
 
 def _samples() -> Iterator[tuple[str, bytes]]:
     bodies = []
-    for version, (kind, thing, changed) in enumerate(_HAPPENED, start=413):
+    for version, (kind, thing, changed) in enumerate(_HAPPENED, start=1):
         bodies.append(encode_event(_event(kind, version, thing, changed)))
         yield kind.__name__, bodies[-1]
     for message in (
         said.Pong(),
         said.Authenticated(expires_in=900),
         said.Expiring(expires_in=30),
-        said.Subscribed(project_id=_LAUNCH, version=415),
+        said.Subscribed(project_id=_LAUNCH, version=6),
         said.Unsubscribed(project_id=_LAUNCH, reason="asked"),
         said.Snapshot(
             project_id=_LAUNCH,
-            version=412,
+            version=4,
             project=Raw(encode(_PROJECT)),
             members=[Raw(encode(_MEMBER))],
             tasks=[Raw(encode(_TASK))],
@@ -125,12 +125,12 @@ def _samples() -> Iterator[tuple[str, bytes]]:
         ),
         said.Events(
             project_id=_LAUNCH,
-            first=413,
-            last=414,
-            events=[Raw(body) for body in bodies[:2]],
+            first=5,
+            last=6,
+            events=[Raw(body) for body in bodies[4:6]],
         ),
-        said.TaskLeft(project_id=_LAUNCH, version=415, task_id=_TASK.id),
-        said.Tick(heads={str(_LAUNCH): 415}),
+        said.TaskLeft(project_id=_LAUNCH, version=7, task_id=_TASK.id),
+        said.Tick(heads={str(_LAUNCH): 6}),
         said.Restarting(return_in=1.27),
         said.Error(
             code="project_not_found",
