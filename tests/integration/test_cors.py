@@ -55,10 +55,12 @@ def test_the_methods_of_all_rows_are_allowed() -> None:
 
 
 def test_the_headers_of_all_rows_are_allowed_and_shown() -> None:
-    asked = {name for route in ROUTES for name in route.request_headers}
+    # The headers of a socket's handshake are the browser's own: no page sees them.
+    fetched = [route for route in ROUTES if 101 not in route.replies]
+    asked = {name for route in fetched for name in route.request_headers}
     answered = {
         name
-        for route in ROUTES
+        for route in fetched
         for reply in route.replies.values()
         for name in reply.headers
     }
