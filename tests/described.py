@@ -29,6 +29,8 @@ class DescribedSocket(aiohttp.ClientWebSocketResponse):
         message = await super().receive(timeout)
         if message.type is aiohttp.WSMsgType.TEXT:
             hold_received(message.data)
+        elif message.type is aiohttp.WSMsgType.CLOSE:
+            hold_closing(message.data)
         return message
 
     async def send_str(self, data: str, compress: int | None = None) -> None:
@@ -50,6 +52,12 @@ def hold_sent(text: str) -> None:
         message = json.loads(text)
         message.setdefault("op", message.get("type"))
         _hold("receive", "op", message)
+
+
+def hold_closing(code: int) -> None:
+    """Hold the code that the server closes a socket with to the document."""
+    if code not in _codes():
+        _undescribed.append(f"closed with {code}")
 
 
 def take_undescribed() -> list[str]:
@@ -92,6 +100,12 @@ def _validators(action: str) -> Mapping[tuple[bool, str], Draft7Validator]:
         is_word = message["contentType"] == "text/plain"
         found[is_word, message["name"]] = Draft7Validator(schema, validate_formats=True)
     return found
+
+
+@cache
+def _codes() -> frozenset[int]:
+    closings = asyncapi.document()["channels"]["live"]["x-close-codes"]
+    return frozenset(closing["code"] for closing in closings)
 
 
 def _said(operations: Any, action: str) -> Iterator[str]:

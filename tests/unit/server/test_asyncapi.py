@@ -17,7 +17,7 @@ from server.asyncapi import document
 from server.closing import CLOSINGS
 from server.messages import ServerMessage
 from server.ops import OPS, read
-from tests.described import hold_received, hold_sent, take_undescribed
+from tests.described import hold_closing, hold_received, hold_sent, take_undescribed
 
 DOCUMENT = document()
 MESSAGES = DOCUMENT["components"]["messages"]
@@ -146,6 +146,13 @@ def test_a_message_that_is_not_described_is_noticed():
     assert undescribed({"type": "pong", "at": 5})
     assert undescribed({"type": "expiring"})
     assert undescribed({"type": "expiring", "expires_in": "soon"})
+
+
+def test_a_close_code_that_is_not_described_is_noticed():
+    hold_closing(4001)
+    assert take_undescribed() == []
+    hold_closing(4000)
+    assert take_undescribed()
 
 
 @pytest.mark.parametrize("part", ["event", "events", "snapshot"])
