@@ -269,6 +269,7 @@ class Index(Answer):
     version = fields.String(required=True)
     documentation = fields.String(required=True, metadata=_ADDRESS)
     openapi = fields.String(required=True, metadata=_ADDRESS)
+    asyncapi = fields.String(required=True, metadata=_ADDRESS)
     health = fields.String(required=True, metadata=_ADDRESS)
     websocket = fields.String(required=True, metadata=_ADDRESS)
 
@@ -286,3 +287,12 @@ class Document(Schema):
         unknown = INCLUDE
 
     openapi = fields.String(required=True)
+
+
+class LiveDocument(Schema):
+    """An AsyncAPI document."""
+
+    class Meta:  # noqa: D106
+        unknown = INCLUDE
+
+    asyncapi = fields.String(required=True)

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,11 @@ import structlog
 import uvloop
 
 from actors.domain.errors import DomainError
-from server import __version__, administration, logs
+from server import __version__, administration, asyncapi, logs, openapi
 from server.config import Config, ConfigError
 from server.datadir import DataDirError
 from server.migrate import MigrationFailed
 from server.mistakes import Mistake
-from server.openapi import document
 from server.processes import StartFailed
 from server.routes import ROUTES
 from server.serving import serve
@@ -71,8 +70,9 @@ def _parser() -> argparse.ArgumentParser:
         _command(commands, "create-admin", "make an administrator", _create_admin)
     )
     _command(commands, "check-config", "check and show the settings", _check_config)
-    describe = commands.add_parser("openapi", help="print the OpenAPI document")
-    describe.set_defaults(run=_openapi)
+    for name, run in (("OpenAPI", _openapi), ("AsyncAPI", _asyncapi)):
+        describe = commands.add_parser(name.lower(), help=f"print the {name} document")
+        describe.set_defaults(run=run)
     return parser
 
 
@@ -168,7 +168,15 @@ def _check_config(options: argparse.Namespace) -> int:
 
 
 def _openapi(options: argparse.Namespace) -> int:
-    print(json.dumps(document(ROUTES), indent=2, ensure_ascii=False))
+    return _show(openapi.document(ROUTES))
+
+
+def _asyncapi(options: argparse.Namespace) -> int:
+    return _show(asyncapi.document())
+
+
+def _show(document: Mapping[str, Any]) -> int:
+    print(json.dumps(document, indent=2, ensure_ascii=False))
     return 0
 
 

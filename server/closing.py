@@ -59,6 +59,26 @@ TRY_LATER = Closing(
     reconnect="yes, in a moment",
 )
 
+# These are aiohttp's own, and the reasons that it gives say more.
+_NO_FRAME = Closing(
+    code=1002,
+    reason="",
+    meaning="what you send is no WebSocket frame",
+    reconnect="no: it would happen again",
+)
+_NO_TEXT = Closing(
+    code=1007,
+    reason="",
+    meaning="you send a text that is not UTF-8",
+    reconnect="no: it would happen again",
+)
+_TOO_LARGE = Closing(
+    code=1009,
+    reason="",
+    meaning="you send a message of more than 64 KiB",
+    reconnect="no: it would happen again",
+)
+
 CLOSINGS: tuple[Closing, ...] = (
     INVALID_TOKEN,
     FORBIDDEN,
@@ -67,6 +87,9 @@ CLOSINGS: tuple[Closing, ...] = (
     TOO_MANY_MESSAGES,
     RESTART,
     TRY_LATER,
+    _NO_FRAME,
+    _NO_TEXT,
+    _TOO_LARGE,
 )
 
 CLOSING_OF: Mapping[Ending, tuple[Closing, str]] = {

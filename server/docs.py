@@ -1,4 +1,4 @@
-"""The OpenAPI document and the page that shows it: Swagger UI, from this package.
+"""The documents, and the page that shows OpenAPI's: Swagger UI, from this package.
 
 The page runs under a policy that forbids inline scripts and every other origin. The
 large files are kept compressed only.
@@ -15,7 +15,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from server import __version__
-from server.keys import DOCUMENT
+from server.keys import DOCUMENT, LIVE_DOCUMENT
 from server.problems import not_found
 from server.requests import is_known
 
@@ -37,6 +37,7 @@ _INDEX = msgspec.json.encode(
         "version": __version__,
         "documentation": "/docs",
         "openapi": "/openapi.json",
+        "asyncapi": "/asyncapi.json",
         "health": "/health",
         "websocket": "/ws",
     }
@@ -75,6 +76,11 @@ async def get_index(request: web.Request) -> web.Response:
 async def get_document(request: web.Request) -> web.Response:
     """Answer `GET /openapi.json`."""
     return _serve(request, request.app[DOCUMENT], {})
+
+
+async def get_live_document(request: web.Request) -> web.Response:
+    """Answer `GET /asyncapi.json`."""
+    return _serve(request, request.app[LIVE_DOCUMENT], {})
 
 
 async def get_page(request: web.Request) -> web.Response:

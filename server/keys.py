@@ -71,6 +71,8 @@ HEALTH: web.AppKey["Health"] = web.AppKey("health")
 CORS: web.AppKey["Cors"] = web.AppKey("cors")
 # The OpenAPI document, ready to be sent.
 DOCUMENT: web.AppKey["Asset"] = web.AppKey("document")
+# The AsyncAPI document, likewise.
+LIVE_DOCUMENT: web.AppKey["Asset"] = web.AppKey("live_document")
 # What the middlewares know of each registered route; filled by routes.register().
 ENDPOINTS: web.AppKey[dict[web.AbstractRoute, "Endpoint"]] = web.AppKey("endpoints")
 

@@ -149,6 +149,11 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
     return _Writer().write(routes)
 
 
+def schemas_of(*schemas: type[Schema]) -> dict[str, Any]:
+    """Describe schemas and what they are made of, by name."""
+    return _Writer().write_schemas(schemas)
+
+
 def rendered(routes: Iterable[Route]) -> Asset:
     """Give the document ready to be sent."""
     return Asset.of(msgspec.json.encode(document(routes)), JSON)
@@ -172,6 +177,15 @@ class _Writer:
         for route in routes:
             operation = {route.method.lower(): self._operation(route)}
             self._spec.path(path=route.path, operations=operation)
+        return self._whole()
+
+    def write_schemas(self, schemas: Iterable[type[Schema]]) -> dict[str, Any]:
+        for schema in schemas:
+            self._reference(schema)
+        written: dict[str, Any] = self._whole()["components"]["schemas"]
+        return written
+
+    def _whole(self) -> dict[str, Any]:
         whole = self._spec.to_dict()
         for key, name in self._converter.refs.items():
             described = whole["components"]["schemas"][name]

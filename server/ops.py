@@ -6,7 +6,18 @@ from typing import Any
 
 from msgspec import DecodeError, Struct, ValidationError, json
 
-from server.messages import Auth, Ping, Subscribe, Unsubscribe
+from server.messages import (
+    Auth,
+    Authenticated,
+    Error,
+    Ping,
+    Pong,
+    Snapshot,
+    Subscribe,
+    Subscribed,
+    Unsubscribe,
+    Unsubscribed,
+)
 
 ClientMessage = Auth | Ping | Subscribe | Unsubscribe
 
@@ -28,6 +39,7 @@ class Op:
     decoder: json.Decoder[Any]
     does: str
     answer: str
+    answers: tuple[type[Struct], ...]
 
 
 OPS: Mapping[str, Op] = {
@@ -35,15 +47,20 @@ OPS: Mapping[str, Op] = {
         json.Decoder(Auth),
         "says who you are, first of all, or renews the token later",
         "`authenticated` to a later one",
+        (Authenticated, Error),
     ),
-    "ping": Op(json.Decoder(Ping), "asks whether somebody is there", "`pong`"),
+    "ping": Op(json.Decoder(Ping), "asks whether somebody is there", "`pong`", (Pong,)),
     "subscribe": Op(
         json.Decoder(Subscribe),
         "follows a project from `since`, with a `snapshot` or from now, by a `filter`",
         "events or a `snapshot`, then `subscribed`",
+        (Snapshot, Subscribed, Error),
     ),
     "unsubscribe": Op(
-        json.Decoder(Unsubscribe), "follows a project no more", "`unsubscribed`"
+        json.Decoder(Unsubscribe),
+        "follows a project no more",
+        "`unsubscribed`",
+        (Unsubscribed, Error),
     ),
 }
 

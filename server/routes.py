@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 from aiohttp import web
 
-from server import openapi
-from server.keys import DOCUMENT, ENDPOINTS
+from server import asyncapi, openapi
+from server.keys import DOCUMENT, ENDPOINTS, LIVE_DOCUMENT
 from server.middlewares import Endpoint, complete, identify
 from server.problems import Problem, problem_response
 from server.route import Route
@@ -35,7 +35,7 @@ ROUTES = (
 
 
 def register(app: web.Application, routes: Iterable[Route] = ROUTES) -> None:
-    """Add the routes, tell the middlewares about them, and keep their document.
+    """Add the routes, tell the middlewares about them, and keep the documents.
 
     A GET answers HEAD as well. `app[ENDPOINTS]` is the mapping that the middlewares
     were made with.
@@ -50,6 +50,7 @@ def register(app: web.Application, routes: Iterable[Route] = ROUTES) -> None:
             added = resource.add_route(method, route.handler, expect_handler=_expect)
             app[ENDPOINTS][added] = _endpoint(route, method)
     app[DOCUMENT] = openapi.rendered(routes)
+    app[LIVE_DOCUMENT] = asyncapi.rendered()
 
 
 def _methods(route: Route) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from redis import Redis
 
 from server import migrate
 from server.embedded import Embedded, Servers
+from tests.described import take_undescribed
 
 # The cluster is thrown away after the run; nothing that a crash would lose matters.
 _FAST = {
@@ -30,6 +31,13 @@ _FAST = {
 _MEMORY = Path("/dev/shm")  # noqa: S108 (private directories are made in it)
 _MEMORY_BYTES = 1 << 30  # a clone takes 8 MB
 _numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def _everything_said_is_described() -> Iterator[None]:
+    """Fail where a message on a socket is not as the AsyncAPI document says."""
+    yield
+    assert take_undescribed() == []
 
 
 @pytest.fixture

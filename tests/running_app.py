@@ -25,6 +25,7 @@ from server.passwords import Passwords
 from server.routes import ROUTES
 from server.runner import Runner
 from sql.accounts import NewUser
+from tests.described import DescribedSocket
 from tests.factories import AT, make_batch, make_caller, make_command
 
 WAIT_SECONDS = 10
@@ -273,7 +274,9 @@ async def running(
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         host, port = runner.addresses[0]
         connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(connector=connector) as client:
+        async with aiohttp.ClientSession(
+            connector=connector, ws_response_class=DescribedSocket
+        ) as client:
             yield Board(app, f"http://{host}:{port}", client)
     finally:
         await runner.cleanup()

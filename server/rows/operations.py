@@ -85,6 +85,24 @@ ROWS: tuple[Route, ...] = (
     ),
     Route(
         method="GET",
+        path="/asyncapi.json",
+        handler=docs.get_live_document,
+        actions=VISIT,
+        summary="Show what is said on the WebSocket",
+        tag="operations",
+        query=schemas.AnyQuery,
+        request_headers=READ,
+        replies={
+            200: Reply(
+                description="AsyncAPI 3.0.",
+                schema=answers.LiveDocument,
+                headers=("ETag",),
+            ),
+            304: UNCHANGED,
+        },
+    ),
+    Route(
+        method="GET",
         path="/docs",
         handler=docs.get_page,
         actions=VISIT,

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import aiohttp
 
+from tests.described import DescribedSocket
 from tests.e2e.history import LONGEST_WAIT_SECONDS, History, Try, Watch, Write
 from tests.e2e.servers import Served
 
@@ -44,7 +45,9 @@ class Api:
         timeout = aiohttp.ClientTimeout(total=LONGEST_WAIT_SECONDS * 1.5)
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(
-            connector=connector, timeout=timeout
+            connector=connector,
+            timeout=timeout,
+            ws_response_class=DescribedSocket,
         ) as session:
             session._retry_connection = False
             api = cls(session, served)

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 
 from actors.domain.events import EVENT_TYPES
-from server import cli, closing, ops
+from server import cli
+from server.closing import CLOSINGS
 from server.config import Config
+from server.ops import OPS
 from tests.e2e.servers import ROOT, Served, scratch_server
 
 _PORT = 8080
@@ -52,11 +54,11 @@ async def test_the_first_task_of_the_readme_shows_its_event(
     assert event["task"] == created
 
 
-def test_the_settings_of_the_readme_are_those_of_the_program() -> None:
-    found = _readme().partition("<!-- settings -->\n")[2]
-    found = found.partition("<!-- /settings -->")[0]
+@pytest.mark.parametrize("name", ["settings", "ops", "close codes"])
+def test_the_tables_of_the_readme_are_those_of_the_program(name: str) -> None:
+    found = _readme().partition(f"<!-- {name} -->\n")[2].partition("<!-- /")[0]
 
-    assert found == settings_table()
+    assert found == tables()[name]
 
 
 def test_the_commands_of_the_readme_are_those_of_the_program(
@@ -72,36 +74,32 @@ def test_the_commands_of_the_readme_are_those_of_the_program(
     assert {command for command, _ in named} == set(known)
 
 
-def test_the_close_codes_of_the_readme_are_those_of_the_sockets() -> None:
-    named = re.findall(
-        r"^\| (\d{4}) \| (.*?) \| (.*?) \|$", _section("WebSocket"), re.MULTILINE
-    )
-    rows = [(str(each.code), each.meaning, each.reconnect) for each in closing.CLOSINGS]
-
-    assert named == rows
-
-
-def test_the_ops_of_the_readme_are_those_of_the_sockets() -> None:
-    named = re.findall(
-        r"^\| `([a-z]+)` \| (.*?) \| (.*?) \|$", _section("WebSocket"), re.MULTILINE
-    )
-
-    assert named == [(name, op.does, op.answer) for name, op in ops.OPS.items()]
-
-
 def test_the_events_of_the_readme_are_those_of_the_domain() -> None:
     named = set(re.findall(r"`([a-z]+_[a-z]+)`", _section("WebSocket")))
 
     assert named >= set(EVENT_TYPES)
 
 
-def settings_table() -> str:
-    """Write the README's table; `python -m tests.e2e.test_readme` prints it."""
-    rows = ["| variable | default | is |", "|---|---|---|"]
-    for item in fields(Config):
-        text = item.metadata["help"].replace("|", "\\|")
-        rows.append(f"| `{item.metadata['env']}` | {_default(item)} | {text} |")
-    return "".join(f"{row}\n" for row in rows)
+def tables() -> dict[str, str]:
+    """Write the README's tables; `python -m tests.e2e.test_readme` prints them."""
+    settings = (
+        (f"`{item.metadata['env']}`", _default(item), item.metadata["help"])
+        for item in fields(Config)
+    )
+    ops = ((f"`{name}`", op.does, op.answer) for name, op in OPS.items())
+    closings = ((str(c.code), c.meaning, c.reconnect) for c in CLOSINGS)
+    return {
+        "settings": _table(("variable", "default", "is"), settings),
+        "ops": _table(("op", "does", "answer"), ops),
+        "close codes": _table(("close code", "means", "reconnect?"), closings),
+    }
+
+
+def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    escaped = ([cell.replace("|", "\\|") for cell in row] for row in rows)
+    lines = [f"| {' | '.join(cells)} |\n" for cells in (heads, *escaped)]
+    lines.insert(1, f"|{'---|' * len(heads)}\n")
+    return "".join(lines)
 
 
 def _default(item: "Field[Any]") -> str:
@@ -197,4 +195,5 @@ async def _line_with(output: asyncio.StreamReader, text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(settings_table())
+    for name, table in tables().items():
+        sys.stdout.write(f"<!-- {name} -->\n{table}<!-- /{name} -->\n")

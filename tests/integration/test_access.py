@@ -217,6 +217,8 @@ GET /metrics
   no account                      200      200     200    200      200     200     200      200    200    200
 GET /openapi.json
   no account                      200      200     200    200      200     200     200      200    200    200
+GET /asyncapi.json
+  no account                      200      200     200    200      200     200     200      200    200    200
 GET /docs
   no account                      200      200     200    200      200     200     200      200    200    200
 GET /docs/{name}

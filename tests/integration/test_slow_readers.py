@@ -10,6 +10,7 @@ import pytest
 from actors.latecomers import BUFFER_BYTES
 from server import keys
 from server.lines import Socket
+from tests.described import hold_received
 from tests.running_app import Board, Person, until
 
 # A parcel that is larger than the buffer goes out in pieces of this size.
@@ -91,6 +92,7 @@ class Sleeper:
             elif rest[0] & 0xF < 8:
                 text += rest[start : start + length]
                 if rest[0] & 0x80:
+                    hold_received(text)
                     found.append(text)
                     text = b""
                     self._received = rest[start + length :]

@@ -80,7 +80,7 @@ def rows(url: str, statement: str) -> list[Any]:
 
 @pytest.mark.parametrize(
     "command",
-    ["serve", "migrate", "seed", "create-admin", "check-config", "openapi"],
+    ["serve", "migrate", "seed", "create-admin", "check-config", "openapi", "asyncapi"],
 )
 def test_every_command_explains_itself(boardcast: Command, command: str):
     status, out, _ = boardcast(command, "--help")
@@ -200,11 +200,14 @@ def test_several_workers_are_refused(boardcast: Command):
     assert "workers" in err
 
 
-def test_the_document_is_printed(boardcast: Command):
-    status, out, _ = boardcast("openapi")
+@pytest.mark.parametrize(
+    ("command", "version"), [("openapi", "3.1"), ("asyncapi", "3.0")]
+)
+def test_the_documents_are_printed(boardcast: Command, command: str, version: str):
+    status, out, _ = boardcast(command)
 
     assert status == 0
-    assert json.loads(out)["openapi"].startswith("3.1")
+    assert json.loads(out)[command].startswith(version)
 
 
 def test_a_port_in_use_is_told_before_anything_is_started(

@@ -7,7 +7,7 @@ from small_app import small_app
 from server import __version__
 from server.routes import ROUTES
 
-DOCS = [row for row in ROUTES if row.path.startswith(("/docs", "/openapi"))]
+DOCS = [row for row in ROUTES if row.path.startswith(("/docs", "/openapi", "/async"))]
 ASSETS = ["init.js", "swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"]
 
 
@@ -89,7 +89,9 @@ async def test_large_assets_travel_compressed(aiohttp_client: AiohttpClient):
     assert len(await response.read()) < 600_000
 
 
-@pytest.mark.parametrize("path", ["/docs", "/docs/init.js", "/openapi.json"])
+@pytest.mark.parametrize(
+    "path", ["/docs", "/docs/init.js", "/openapi.json", "/asyncapi.json"]
+)
 async def test_what_is_known_is_not_sent_again(
     aiohttp_client: AiohttpClient, path: str
 ):
@@ -115,11 +117,12 @@ async def test_nothing_else_is_served(aiohttp_client: AiohttpClient, name: str):
     assert response.status == 404
 
 
-async def test_the_document_is_served(aiohttp_client: AiohttpClient):
+async def test_the_documents_are_served(aiohttp_client: AiohttpClient):
     client = await aiohttp_client(small_app(*DOCS))
 
-    response = await client.get("/openapi.json")
-    document = await response.json()
+    document = await (await client.get("/openapi.json")).json()
+    live = await (await client.get("/asyncapi.json")).json()
 
     assert document["openapi"].startswith("3.1")
-    assert list(document["paths"]) == ["/openapi.json", "/docs", "/docs/{name}"]
+    assert list(document["paths"]) == [row.path for row in DOCS]
+    assert live["asyncapi"] == "3.0.0"

@@ -20,6 +20,7 @@ PUBLIC = {
     "GET /health/ready",
     "GET /metrics",
     "GET /openapi.json",
+    "GET /asyncapi.json",
     "GET /docs",
     "GET /docs/{name}",
 }
