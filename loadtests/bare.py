@@ -1,7 +1,8 @@
 """What the ratios are measured against: aiohttp with uvloop, and nothing else.
 
 It answers with the bytes and the content type that it is started with, without looking
-at who asks; a POST or PUT has its body read and decoded.
+at who asks; a POST or PUT has its body read and decoded. What is posted to `/broadcast`
+is sent to every WebSocket, one after the other.
 """
 
 import asyncio
@@ -23,7 +24,26 @@ def bare_app(body: bytes) -> web.Application:
         await request.json(loads=json.loads)
         return web.Response(status=201, body=body, content_type="application/json")
 
+    sockets: set[web.WebSocketResponse] = set()
+
+    async def listen(request: web.Request) -> web.WebSocketResponse:
+        ws = web.WebSocketResponse()
+        await ws.prepare(request)
+        sockets.add(ws)
+        async for _ in ws:
+            pass
+        sockets.discard(ws)
+        return ws
+
+    async def broadcast(request: web.Request) -> web.Response:
+        text = await request.text()
+        for ws in list(sockets):
+            await ws.send_str(text)
+        return web.Response(status=201)
+
     app = web.Application()
+    app.router.add_get("/ws", listen)
+    app.router.add_post("/broadcast", broadcast)
     app.router.add_get("/tasks", read)
     app.router.add_get("/tasks/{task_id}", read)
     app.router.add_post("/tasks", write)

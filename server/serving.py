@@ -16,6 +16,7 @@ from server import keys
 from server.app import Urls, create_app
 from server.config import Config
 from server.demo import PASSWORD, PEOPLE, email_of
+from server.descriptors import raise_file_limit
 from server.embedded import Embedded
 from server.health import look_for_redis
 from server.migrate import migrate, pending
@@ -35,6 +36,7 @@ async def serve(config: Config) -> int:
     """
     if config.demo and config.is_production:
         raise Mistake("a demo has published passwords: not in production")
+    raise_file_limit()
     stopping, is_ready = asyncio.Event(), asyncio.Event()
     serving = asyncio.ensure_future(_serve(config, stopping, is_ready))
 

@@ -1,0 +1,406 @@
+"""The live feed, beside bare aiohttp that has `send_str` in a loop.
+
+Sockets are in processes of their own, one for each server, because ten thousand of each
+are open at once: events go to the one and the other in turn. Each write's title is the
+time that it is sent at, by a clock that all processes share.
+"""
+
+import asyncio
+import json
+import math
+import statistics
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+
+from loadtests.crowd import Crowd
+from loadtests.generator import Client, http_request
+from loadtests.goals import Goal
+from loadtests.servers import (
+    Server,
+    bare,
+    boardcast,
+    cpu_seconds,
+    hire,
+    resident_bytes,
+    scratch,
+)
+from loadtests.watchers import V1
+from server.postgres import Postgres
+
+_HOST = "127.0.0.1"
+_SOCKETS_A_USER = 100
+_WRITERS = 128
+_MISSED_EVENTS = 20
+_REST_PAUSE_SECONDS = 0.01
+_SAMPLE_SECONDS = 0.2
+_SETTLE_SECONDS = 3.0
+# A backend of PostgreSQL that has nothing to do tells its counters after ten seconds.
+_COUNTED_SECONDS = 11.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How much of everything."""
+
+    sockets: int
+    events: int
+    idle_seconds: float
+    watchers: int
+    stalled: int
+    storms: int
+    storm_seconds: float
+    storm_rate: int
+
+
+FULL = Scale(
+    sockets=10_000,
+    events=200,
+    idle_seconds=30,
+    watchers=1000,
+    stalled=100,
+    storms=3,
+    storm_seconds=10,
+    storm_rate=1000,
+)
+QUICK = Scale(
+    sockets=1000,
+    events=30,
+    idle_seconds=5,
+    watchers=200,
+    stalled=20,
+    storms=1,
+    storm_seconds=3,
+    storm_rate=500,
+)
+
+
+class Side:
+    """A server, the process of its sockets, and who writes."""
+
+    def __init__(
+        self,
+        server: Server,
+        crowd: Crowd,
+        clients: list[Client],
+        write: Callable[[int, float], bytes],
+        head: int,
+    ):
+        self.server = server
+        self.crowd = crowd
+        self.head = head
+        self._clients = clients
+        self._write = write
+
+    async def write(self) -> float:
+        """Write one event; gives the time before."""
+        self.head += 1
+        begun = time.perf_counter()
+        await self._clients[0].ask(self._write(self.head, begun))
+        return begun
+
+    async def publish(self) -> float:
+        """Write one event; gives the seconds until the last socket has it."""
+        begun = await self.write()
+        return float(await self.crowd.ask("had", version=self.head)) - begun
+
+    async def publish_to_readers(self) -> tuple[float, list[float]]:
+        """Publish, and give how long each read took meanwhile too."""
+        path = f"/tasks/{self.server.task_ids[0] if self.server.task_ids else 1}"
+        request = http_request("GET", path, token=self.server.token)
+        publishing, reads = asyncio.ensure_future(self.publish()), []
+        while not publishing.done():
+            begun = time.perf_counter()
+            await self._clients[1].ask(request)
+            reads.append(time.perf_counter() - begun)
+            await asyncio.sleep(_REST_PAUSE_SECONDS)
+        return publishing.result(), reads
+
+    async def storm(self, rate: int, seconds: float) -> dict[str, Any]:
+        """Write at a rate that does not wait for answers; gives what came of it."""
+        await self.crowd.ask("begin")
+        cpu, begun = cpu_seconds(self.server.pid), time.perf_counter()
+        numbers = iter(range(round(rate * seconds)))
+        first = self.head + 1
+
+        async def write_on(client: Client) -> None:
+            for number in numbers:
+                due = begun + number / rate
+                await asyncio.sleep(due - time.perf_counter())
+                await client.ask(self._write(first + number, due))
+
+        await asyncio.gather(*(write_on(client) for client in self._clients))
+        wrote = time.perf_counter() - begun
+        self.head += round(rate * seconds)
+        reached = await self.crowd.ask("reach", version=self.head)
+        return {
+            **await self.crowd.ask("report"),
+            "behind": reached["behind"],
+            "rate": rate * seconds / wrote,
+            "cpu": (cpu_seconds(self.server.pid) - cpu) / (reached["at"] - begun),
+        }
+
+
+class Live:
+    """Runs the measurements and keeps what they gave."""
+
+    def __init__(self, scale: Scale, ours: Side, rival: Side, data_dir: Path):
+        self._scale = scale
+        self._ours = ours
+        self._rival = rival
+        self._data_dir = data_dir
+        self._goals: list[Goal] = []
+
+    @classmethod
+    async def measure(cls, scale: Scale) -> list[Goal]:
+        """Measure everything."""
+        with scratch() as root:
+            async with _sides(scale, root / "live") as (ours, rival):
+                live = cls(scale, ours, rival, root / "live")
+                await live.memory()
+                await live.idle()
+                await live.fan_out()
+                await live.reconnect()
+                await live.storms()
+                return live._goals
+
+    async def memory(self) -> None:
+        """Open all sockets of both."""
+        for side, goals in ((self._ours, self._goals), (self._rival, [])):
+            before = resident_bytes(side.server.pid)
+            seconds = await side.crowd.ask(
+                "open", count=self._scale.sockets, last=side.head
+            )
+            await asyncio.sleep(_SETTLE_SECONDS)
+            grown = resident_bytes(side.server.pid) - before
+            each = grown / self._scale.sockets / 1000
+            print(f"{_name(side)}: opened in {seconds:.1f} s, {each:.1f} KB a socket")
+            goals.append(Goal("an idle socket, KB of memory", each, most=22))
+
+    async def idle(self) -> None:
+        """Let them all be idle."""
+        pid, seconds = self._ours.server.pid, self._scale.idle_seconds
+        await self._ours.crowd.ask("begin")
+        before = cpu_seconds(pid), cpu_seconds(self._rival.server.pid)
+        await asyncio.sleep(seconds)
+        mine = (cpu_seconds(pid) - before[0]) / seconds * 100
+        theirs = (cpu_seconds(self._rival.server.pid) - before[1]) / seconds * 100
+        ticks = (await self._ours.crowd.ask("report"))["others"].get("tick", 0)
+        print(f"idle: {mine:.1f} % of a core, bare aiohttp {theirs:.1f} %")
+        self._goals += (
+            Goal("all sockets idle, % of a core", mine, most=8),
+            Goal("ticks a socket in that time", ticks / self._scale.sockets, least=1),
+        )
+
+    async def fan_out(self) -> None:
+        """Send single events to all sockets, of the one and the other in turn."""
+        sides = (self._ours, self._rival)
+        took: tuple[list[float], ...] = ([], [])
+        reads: tuple[list[float], ...] = ([], [])
+        for side in sides:
+            await side.publish()
+            await side.crowd.ask("begin")
+        worked = [cpu_seconds(side.server.pid) for side in sides]
+        for _ in range(self._scale.events):
+            for number, side in enumerate(sides):
+                seconds, waits = await side.publish_to_readers()
+                took[number].append(seconds)
+                reads[number].extend(waits)
+        for number, side in enumerate(sides):
+            work = cpu_seconds(side.server.pid) - worked[number]
+            print(
+                f"{_name(side)}: an event to all {_milliseconds(took[number])}, "
+                f"reads {_milliseconds(reads[number])}, "
+                f"CPU {work / self._scale.events * 1000:.1f} ms an event"
+            )
+        mine, theirs = (_percentile(values, 0.99) for values in took)
+        rest = _percentile(reads[0], 0.99) * 1000
+        self._goals += (
+            Goal("one event to all sockets, p99, of bare's", mine / theirs, most=1.15),
+            Goal("REST p99 meanwhile, ms", rest, most=60),
+            *await self._faultless("fan-out"),
+        )
+
+    async def reconnect(self) -> None:
+        """Cut all sockets, write, and have them come back for what they missed."""
+        ours, sockets = self._ours, self._scale.sockets
+        await ours.crowd.ask("cut")
+        await self._rival.crowd.ask("cut")
+        since = ours.head
+        for _ in range(_MISSED_EVENTS):
+            await ours.write()
+        await asyncio.sleep(_COUNTED_SECONDS)
+        before = await self._transactions()
+        await ours.crowd.ask("begin")
+        begun = time.perf_counter()
+        await ours.crowd.ask("open", count=sockets, last=since, since=since)
+        reached = await ours.crowd.ask("reach", version=ours.head)
+        seconds = reached["at"] - begun
+        await asyncio.sleep(_COUNTED_SECONDS)
+        queries = await self._transactions() - before
+        theirs = await self._rival.crowd.ask("open", count=sockets, last=0)
+        print(
+            f"resumed in {seconds:.1f} s with {queries} transactions; "
+            f"bare aiohttp connects in {theirs:.1f} s"
+        )
+        self._goals += (
+            Goal("all sockets resume, s", seconds, most=20),
+            Goal("database transactions a client", queries / sockets, most=0.01),
+            Goal("clients that missed something", reached["behind"], most=0),
+            *await self._faultless("resume"),
+        )
+        await ours.crowd.ask("cut")
+        await self._rival.crowd.ask("cut")
+        await asyncio.sleep(_SETTLE_SECONDS)
+
+    async def storms(self) -> None:
+        """Storms of writes in turn: all watchers read, and some have stopped."""
+        scale = self._scale
+        p99: tuple[list[float], ...] = ([], [])
+        grown: tuple[list[int], ...] = ([], [])
+        for _ in range(scale.storms):
+            for number, stalled in enumerate((0, scale.stalled)):
+                found, growth = await self._storm(stalled)
+                p99[number].append(found["p99"])
+                grown[number].append(growth)
+        calm, beside = (statistics.median(values) for values in p99)
+        more = statistics.median(grown[1]) - statistics.median(grown[0])
+        self._goals += (
+            Goal("storm: p99 from write to watcher, ms", calm * 1000, most=500),
+            Goal("storm: p99 beside stalled, of without", beside / calm, most=1.05),
+            Goal("storm: KiB a stalled socket", more / scale.stalled / 1024, most=64),
+        )
+        await self._bare_storm()
+
+    async def _storm(self, stalled: int) -> tuple[dict[str, Any], int]:
+        ours, scale = self._ours, self._scale
+        await ours.crowd.ask("open", count=scale.watchers, last=ours.head)
+        await ours.crowd.ask("open", count=stalled, last=ours.head, stalled=True)
+        before = resident_bytes(ours.server.pid)
+        storm = asyncio.ensure_future(ours.storm(scale.storm_rate, scale.storm_seconds))
+        most = before
+        while not storm.done():
+            most = max(most, resident_bytes(ours.server.pid))
+            await asyncio.wait((storm,), timeout=_SAMPLE_SECONDS)
+        found = storm.result()
+        print(f"storm, {stalled} stalled: +{(most - before) >> 20} MiB, {_told(found)}")
+        due = scale.watchers * round(scale.storm_rate * scale.storm_seconds)
+        self._goals += (
+            Goal(
+                "storm: of the writes due", found["rate"] / scale.storm_rate, least=0.98
+            ),
+            Goal("storm: deliveries missing", due - found["deliveries"], most=0),
+            Goal("storm: faults", found["problem_count"], most=0),
+        )
+        await ours.crowd.ask("cut")
+        await asyncio.sleep(_SETTLE_SECONDS)
+        return found, most - before
+
+    async def _bare_storm(self) -> None:
+        """Show what a frame an event comes to at a tenth of the rate."""
+        rival, scale = self._rival, self._scale
+        await rival.crowd.ask("open", count=scale.watchers, last=rival.head)
+        found = await rival.storm(scale.storm_rate // 10, scale.storm_seconds)
+        print(f"bare aiohttp, a tenth of the writes: {_told(found)}")
+
+    async def _faultless(self, what: str) -> tuple[Goal, ...]:
+        found = await self._ours.crowd.ask("report")
+        if found["problem_count"] or found["lost"]:
+            print(f"{what}: {found['problems']} {found['lost']} lost {found['closed']}")
+        faults = found["problem_count"] + found["lost"]
+        return (Goal(f"{what}: gaps, repeats, disorder, lost sockets", faults, most=0),)
+
+    async def _transactions(self) -> int:
+        """Count what PostgreSQL has done for the server so far."""
+        connection = await asyncpg.connect(Postgres.at(self._data_dir).url)
+        try:
+            done = await connection.fetchval(
+                "SELECT xact_commit + xact_rollback FROM pg_stat_database"
+                " WHERE datname = current_database()"
+            )
+        finally:
+            await connection.close()
+        return int(done)
+
+
+@asynccontextmanager
+async def _sides(scale: Scale, data_dir: Path) -> AsyncIterator[tuple[Side, Side]]:
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        ours = await enter(
+            boardcast(
+                data_dir,
+                BOARDCAST_ACCESS_TOKEN_SECONDS="7200",  # noqa: S106 (a time)
+                BOARDCAST_LOGIN_LIMIT_PER_MINUTE="0",
+            )
+        )
+        people = math.ceil(scale.sockets / _SOCKETS_A_USER)
+        tokens = await hire(ours, people)
+        event = await _sample(ours)
+        theirs = await enter(bare(b"{}"))
+
+        def update(version: int, sent: float) -> bytes:
+            body = json.dumps({"title": f"{sent:.7f}"}).encode()
+            path = f"/tasks/{ours.task_ids[version % len(ours.task_ids)]}"
+            return http_request("PUT", path, token=ours.token, body=body)
+
+        def broadcast(version: int, sent: float) -> bytes:
+            task = {**event["task"], "title": f"{sent:.7f}"}
+            body = json.dumps({**event, "version": version, "task": task})
+            return http_request("POST", "/broadcast", body=body.encode())
+
+        sides = []
+        for server, write, head in (
+            (ours, update, event["version"]),
+            (theirs, broadcast, 0),
+        ):
+            crowd = await enter(Crowd.gather(server.port, tokens, server.project_id))
+            clients = [
+                await enter(Client.open(_HOST, server.port)) for _ in range(_WRITERS)
+            ]
+            sides.append(Side(server, crowd, clients, write, head))
+        yield sides[0], sides[1]
+
+
+async def _sample(server: Server) -> dict[str, Any]:
+    """Change a task and give the event as a watcher has it."""
+    base = f"http://{_HOST}:{server.port}"
+    headers = {"Authorization": f"Bearer {server.token}"}
+    async with (
+        aiohttp.ClientSession(base, headers=headers) as client,
+        client.ws_connect(f"/ws?project_id={server.project_id}", protocols=(V1,)) as ws,
+    ):
+        await client.put(f"/tasks/{server.task_ids[0]}", json={"title": "0.1234567"})
+        while True:
+            message = await ws.receive_json()
+            for event in message.get("events", [message]):
+                if "task" in event:
+                    return dict(event)
+
+
+def _name(side: Side) -> str:
+    return "boardcast" if side.server.project_id else "bare aiohttp"
+
+
+def _percentile(values: Sequence[float], share: float) -> float:
+    return sorted(values)[math.ceil(len(values) * share) - 1]
+
+
+def _milliseconds(values: Sequence[float]) -> str:
+    p50, p99 = (_percentile(values, share) * 1000 for share in (0.5, 0.99))
+    return f"p50 {p50:.1f} p99 {p99:.1f} ms"
+
+
+def _told(found: dict[str, Any]) -> str:
+    return (
+        f"p50 {found['p50'] * 1000:.0f} p99 {found['p99'] * 1000:.0f} ms, "
+        f"{found['rate']:.0f} writes/s, {found['deliveries']} deliveries, "
+        f"{found['frames']} frames, {found['cpu'] * 100:.0f} % of a core, "
+        f"faults {found['problem_count']} {found['problems'][:2]}"
+    )

@@ -1,0 +1,261 @@
+"""WebSocket clients, ten thousand in a process, that check all they are sent.
+
+They have to cost less than the server. All read into one buffer; a frame that another
+socket had before, after the same version, is known by its bytes, and only the first is
+decoded. So each socket is held to each byte, for the price of a comparison.
+"""
+
+import asyncio
+import struct
+import time
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import msgspec
+
+from loadtests.generator import http_request
+
+V1 = "boardcast.v1"
+
+_BUFFER_BYTES = 4 * 1024 * 1024
+_HEAD_END = b"\r\n\r\n"
+_TEXT, _CLOSE, _PONG = 0x81, 0x88, 0x8A
+_MASKED = 0x80
+_NO_MASK = bytes(4)  # a mask of zeros leaves the payload as it is
+_KEPT_PROBLEMS = 5
+
+
+class _Task(msgspec.Struct):
+    title: str = ""
+
+
+class _Message(msgspec.Struct, rename={"first": "from"}):
+    """What a server says, as far as it matters here; an event is one too."""
+
+    type: str
+    version: int = 0
+    task: _Task | None = None
+    first: int = 0
+    to: int = 0
+    events: "list[_Message]" = []
+    heads: dict[str, int] = {}
+
+
+_decode = msgspec.json.Decoder(_Message).decode
+
+
+@dataclass(slots=True, eq=False)
+class Frame:
+    """A frame with events, the times that they were sent at, and who had it when."""
+
+    whole: bytes
+    to: int
+    sent: list[float]
+    arrivals: "array[float]" = field(default_factory=lambda: array("d"))
+
+
+class Ledger:
+    """What all sockets of a crowd have in common, and what went wrong."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray(_BUFFER_BYTES)
+        self.view = memoryview(self.buffer)
+        self.after: dict[int, list[Frame]] = {}
+        self.others: Counter[str] = Counter()
+        self.closed: Counter[int] = Counter()
+        self.problems: list[str] = []
+        self.problem_count = 0
+
+    def complain(self, problem: str) -> None:
+        """Keep a problem; of many the first few are enough."""
+        self.problem_count += 1
+        if len(self.problems) < _KEPT_PROBLEMS:
+            self.problems.append(problem)
+
+    def forget(self) -> None:
+        """Begin a new measurement; what went wrong is kept."""
+        self.after.clear()
+
+    def had_by_all(self, version: int, sockets: int) -> float | None:
+        """Tell when the last of the sockets had this version, sent alone."""
+        frames = self.after.get(version - 1, ())
+        if sum(len(frame.arrivals) for frame in frames) < sockets:
+            return None
+        return max(max(frame.arrivals) for frame in frames)
+
+    def delays(self) -> Counter[int]:
+        """Count the times from sending to having, of each event at each socket.
+
+        In tenths of a millisecond.
+        """
+        return Counter(
+            round((arrived - sent) * 10_000)
+            for frames in self.after.values()
+            for frame in frames
+            for sent in frame.sent
+            for arrived in frame.arrivals
+        )
+
+    def enter(self, whole: bytes, payload: bytes, last: int) -> Frame | None:
+        """Decode what nobody had after this version; None if there are no events."""
+        message = _decode(payload)
+        match message.type:
+            case "events":
+                events, first, to = message.events, message.first, message.to
+            case _ if message.version and message.type not in {
+                "subscribed",
+                "snapshot",
+            }:
+                events, first, to = [message], message.version, message.version
+            case _:
+                self._note(message, last)
+                return None
+        versions = [event.version for event in events]
+        if first != last + 1 or versions != list(range(first, to + 1)):
+            self.complain(f"after {last} came {first} to {to}: {versions[:9]}")
+        frame = Frame(whole, to, [_sent(event) for event in events])
+        self.after.setdefault(last, []).append(frame)
+        return frame
+
+    def _note(self, message: _Message, last: int) -> None:
+        self.others[message.type] += 1
+        if message.type == "subscribed" and message.version != last:
+            self.complain(f"subscribed at {message.version}, but sent up to {last}")
+        if any(head > last for head in message.heads.values()):
+            self.complain(f"a tick says {message.heads} to who was sent {last}")
+        if message.type in {"error", "snapshot"}:
+            self.complain(f"an unexpected {message.type}")
+
+
+def _sent(event: _Message) -> float:
+    """Read the time that the writer made the task's title of."""
+    try:
+        return float(event.task.title) if event.task else 0.0
+    except ValueError:
+        return 0.0
+
+
+class Watcher(asyncio.BufferedProtocol):
+    """One socket, which has everything up to the version `last`."""
+
+    __slots__ = ("_ledger", "_opened", "_rest", "is_open", "last", "transport")
+
+    def __init__(self, ledger: Ledger, last: int, opened: asyncio.Future[None]):
+        self._ledger = ledger
+        self._opened = opened
+        self._rest = b""
+        self.last = last
+        self.is_open = False
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Not checked: uvloop's transports are no subclass of asyncio's.
+        self.transport = cast("asyncio.Transport", transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.transport = None
+        if not self._opened.done():
+            self._opened.set_exception(ConnectionError(f"not accepted: {self._rest!r}"))
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a text message."""
+        self._write(_TEXT, msgspec.json.encode(message))
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        rest = self._rest
+        if not rest:
+            return self._ledger.view
+        self._ledger.view[: len(rest)] = rest
+        return self._ledger.view[len(rest) :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        ledger, now = self._ledger, time.perf_counter()
+        buffer, end = ledger.buffer, len(self._rest) + nbytes
+        at = 0 if self.is_open else self._open(end)
+        while at < end:
+            for frame in ledger.after.get(self.last, ()):
+                if buffer.startswith(frame.whole, at, end):
+                    at += len(frame.whole)
+                    break
+            else:
+                size = frame_size(buffer, at, end)
+                if size is None or not self.is_open:
+                    break
+                found = self._read(bytes(ledger.view[at : at + size]))
+                at += size
+                if found is None:
+                    continue
+                frame = found
+            self.last = frame.to
+            frame.arrivals.append(now)
+        self._rest = bytes(ledger.view[at:end]) if at < end else b""
+
+    def _open(self, end: int) -> int:
+        """Find the end of the handshake; gives where the frames begin."""
+        buffer = self._ledger.buffer
+        at = buffer.find(_HEAD_END, 0, end)
+        if at < 0 or self._opened.done():
+            return 0
+        if buffer.startswith(b"HTTP/1.1 101"):
+            self.is_open = True
+            self._opened.set_result(None)
+            return at + len(_HEAD_END)
+        self._opened.set_exception(ConnectionError(bytes(buffer[:end]).decode()))
+        return end
+
+    def _read(self, whole: bytes) -> Frame | None:
+        opcode, payload = whole[0], whole[head_size(whole[1]) :]
+        match opcode:
+            case 0x81:  # text
+                return self._ledger.enter(whole, payload, self.last)
+            case 0x89:  # ping
+                self._write(_PONG, payload)
+            case 0x88:  # close
+                self._ledger.closed[int.from_bytes(payload[:2], "big")] += 1
+                self._write(_CLOSE, payload[:2])
+            case _:
+                self._ledger.complain(f"a frame of kind {opcode:#x}")
+        return None
+
+    def _write(self, opcode: int, payload: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(masked_frame(opcode, payload))
+
+
+def head_size(second: int) -> int:
+    """Tell the length of a frame's head by its second byte."""
+    return {126: 4, 127: 10}.get(second, 2)
+
+
+def frame_size(buffer: bytearray, at: int, end: int) -> int | None:
+    """Tell the length of the frame that begins there; None if it is not all there."""
+    if end - at < 2 or end - at < (head := head_size(buffer[at + 1])):
+        return None
+    length = buffer[at + 1]
+    if head > 2:
+        length = int.from_bytes(buffer[at + 2 : at + head], "big")
+    return head + length if at + head + length <= end else None
+
+
+def masked_frame(opcode: int, payload: bytes) -> bytes:
+    """Frame a message as a client has to (RFC 6455, section 5.3)."""
+    length = len(payload)
+    if length < 126:
+        return bytes((opcode, _MASKED | length)) + _NO_MASK + payload
+    return struct.pack(">BBH", opcode, _MASKED | 126, length) + _NO_MASK + payload
+
+
+def handshake(path: str, token: str, *, is_v1: bool = True) -> bytes:
+    """Write the request that opens a socket."""
+    request = http_request("GET", path, token=token)
+    lines = (
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        *((f"Sec-WebSocket-Protocol: {V1}",) if is_v1 else ()),
+    )
+    head = request.removesuffix(_HEAD_END)
+    return b"\r\n".join((head, *(line.encode() for line in lines))) + _HEAD_END
