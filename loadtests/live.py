@@ -88,15 +88,22 @@ class Side:
         self,
         server: Server,
         crowd: Crowd,
-        clients: list[Client],
         write: Callable[[int, float], bytes],
         head: int,
     ):
         self.server = server
         self.crowd = crowd
         self.head = head
-        self._clients = clients
         self._write = write
+        self._clients: list[Client] = []
+
+    @asynccontextmanager
+    async def writers(self, count: int) -> AsyncIterator[None]:
+        """Have connections to write and read on; unused they would be closed."""
+        async with AsyncExitStack() as stack:
+            opening = (Client.open(_HOST, self.server.port) for _ in range(count))
+            self._clients = [await stack.enter_async_context(one) for one in opening]
+            yield
 
     async def write(self) -> float:
         """Write one event; gives the time before."""
@@ -135,7 +142,8 @@ class Side:
                 await asyncio.sleep(due - time.perf_counter())
                 await client.ask(self._write(first + number, due))
 
-        await asyncio.gather(*(write_on(client) for client in self._clients))
+        async with self.writers(_WRITERS):
+            await asyncio.gather(*(write_on(client) for client in self._clients))
         wrote = time.perf_counter() - begun
         self.head += round(rate * seconds)
         reached = await self.crowd.ask("reach", version=self.head)
@@ -203,15 +211,16 @@ class Live:
         sides = (self._ours, self._rival)
         took: tuple[list[float], ...] = ([], [])
         reads: tuple[list[float], ...] = ([], [])
-        for side in sides:
-            await side.publish()
-            await side.crowd.ask("begin")
-        worked = [cpu_seconds(side.server.pid) for side in sides]
-        for _ in range(self._scale.events):
-            for number, side in enumerate(sides):
-                seconds, waits = await side.publish_to_readers()
-                took[number].append(seconds)
-                reads[number].extend(waits)
+        async with sides[0].writers(2), sides[1].writers(2):
+            for side in sides:
+                await side.publish()
+                await side.crowd.ask("begin")
+            worked = [cpu_seconds(side.server.pid) for side in sides]
+            for _ in range(self._scale.events):
+                for number, side in enumerate(sides):
+                    seconds, waits = await side.publish_to_readers()
+                    took[number].append(seconds)
+                    reads[number].extend(waits)
         for number, side in enumerate(sides):
             work = cpu_seconds(side.server.pid) - worked[number]
             print(
@@ -233,8 +242,9 @@ class Live:
         await ours.crowd.ask("cut")
         await self._rival.crowd.ask("cut")
         since = ours.head
-        for _ in range(_MISSED_EVENTS):
-            await ours.write()
+        async with ours.writers(1):
+            for _ in range(_MISSED_EVENTS):
+                await ours.write()
         await asyncio.sleep(_COUNTED_SECONDS)
         before = await self._transactions()
         await ours.crowd.ask("begin")
@@ -361,10 +371,7 @@ async def _sides(scale: Scale, data_dir: Path) -> AsyncIterator[tuple[Side, Side
             (theirs, broadcast, 0),
         ):
             crowd = await enter(Crowd.gather(server.port, tokens, server.project_id))
-            clients = [
-                await enter(Client.open(_HOST, server.port)) for _ in range(_WRITERS)
-            ]
-            sides.append(Side(server, crowd, clients, write, head))
+            sides.append(Side(server, crowd, write, head))
         yield sides[0], sides[1]
 
 

@@ -104,14 +104,11 @@ class Ledger:
         match message.type:
             case "events":
                 events, first, to = message.events, message.first, message.to
-            case _ if message.version and message.type not in {
-                "subscribed",
-                "snapshot",
-            }:
-                events, first, to = [message], message.version, message.version
-            case _:
+            case "subscribed" | "snapshot" | "tick" | "error" | "pong":
                 self._note(message, last)
                 return None
+            case _:
+                events, first, to = [message], message.version, message.version
         versions = [event.version for event in events]
         if first != last + 1 or versions != list(range(first, to + 1)):
             self.complain(f"after {last} came {first} to {to}: {versions[:9]}")
@@ -151,10 +148,12 @@ class Watcher(asyncio.BufferedProtocol):
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection; the handshake is the caller's."""
         # Not checked: uvloop's transports are no subclass of asyncio's.
         self.transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Notice the end."""
         self.transport = None
         if not self._opened.done():
             self._opened.set_exception(ConnectionError(f"not accepted: {self._rest!r}"))
@@ -164,6 +163,7 @@ class Watcher(asyncio.BufferedProtocol):
         self._write(_TEXT, msgspec.json.encode(message))
 
     def get_buffer(self, sizehint: int) -> memoryview:
+        """Lend the common buffer, behind what this socket has of an unfinished frame."""
         rest = self._rest
         if not rest:
             return self._ledger.view
@@ -171,6 +171,7 @@ class Watcher(asyncio.BufferedProtocol):
         return self._ledger.view[len(rest) :]
 
     def buffer_updated(self, nbytes: int) -> None:
+        """Check the frames that came; the last may be unfinished."""
         ledger, now = self._ledger, time.perf_counter()
         buffer, end = ledger.buffer, len(self._rest) + nbytes
         at = 0 if self.is_open else self._open(end)
