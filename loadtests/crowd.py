@@ -34,6 +34,7 @@ class Crowd:
         assert process.stdin is not None
         assert process.stdout is not None
         self._in, self._out = process.stdin, process.stdout
+        self.pid = process.pid
 
     @classmethod
     @asynccontextmanager
@@ -96,12 +97,10 @@ class _Watchers:
         self._reading, self._stalled = [], []
         gc.unfreeze()
 
-    async def begin(self) -> None:
-        """Begin a measurement."""
+    async def settle(self) -> None:
+        """Get ready to measure: collections need not look at ten thousand sockets."""
         gc.collect()
-        gc.freeze()  # else each collection looks at ten thousand sockets
-        self._ledger.forget()
-        self._ledger.others.clear()
+        gc.freeze()
 
     async def had(self, version: int) -> float:
         """Wait until all have a version that was sent alone; tells since when."""
@@ -122,19 +121,21 @@ class _Watchers:
             await asyncio.sleep(_POLL_SECONDS)
 
     async def report(self) -> dict[str, Any]:
-        """Tell what came since the measurement began, and all that ever went wrong."""
+        """Tell what came and what went wrong since the last report."""
         ledger, delays = self._ledger, self._ledger.delays()
-        return {
+        found = {
             "deliveries": delays.total(),
             "frames": sum(len(frames) for frames in ledger.after.values()),
             "p50": _percentile(delays, 0.50),
             "p99": _percentile(delays, 0.99),
-            "others": ledger.others,
-            "closed": ledger.closed,
+            "others": dict(ledger.others),
+            "closed": dict(ledger.closed),
             "lost": sum(watcher.transport is None for watcher in self._reading),
-            "problems": ledger.problems,
+            "problems": list(ledger.problems),
             "problem_count": ledger.problem_count,
         }
+        ledger.forget()
+        return found
 
     async def _connect(
         self, number: int, last: int, since: int | None, *, stalled: bool

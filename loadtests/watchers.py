@@ -75,8 +75,12 @@ class Ledger:
             self.problems.append(problem)
 
     def forget(self) -> None:
-        """Begin a new measurement; what went wrong is kept."""
+        """Begin anew."""
         self.after.clear()
+        self.others.clear()
+        self.closed.clear()
+        self.problems.clear()
+        self.problem_count = 0
 
     def had_by_all(self, version: int, sockets: int) -> float | None:
         """Tell when the last of the sockets had this version, sent alone."""
@@ -163,7 +167,7 @@ class Watcher(asyncio.BufferedProtocol):
         self._write(_TEXT, msgspec.json.encode(message))
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Lend the common buffer, behind what this socket has of an unfinished frame."""
+        """Lend the common buffer, behind what is left of an unfinished frame."""
         rest = self._rest
         if not rest:
             return self._ledger.view
