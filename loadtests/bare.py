@@ -13,6 +13,8 @@ from pathlib import Path
 import uvloop
 from aiohttp import web
 
+_BACKLOG = 4096  # as many as Linux allows unless told otherwise; the default is 128
+
 
 def bare_app(body: bytes) -> web.Application:
     """Make the application that answers everything with `body`."""
@@ -54,7 +56,7 @@ def bare_app(body: bytes) -> web.Application:
 async def _serve(port: int, body: bytes) -> None:
     runner = web.AppRunner(bare_app(body), access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
+    await web.TCPSite(runner, "127.0.0.1", port, backlog=_BACKLOG).start()
     print("ready", flush=True)  # whoever started it waits for this
     await asyncio.Event().wait()
 

@@ -6,6 +6,7 @@ A question and its answer are a line of JSON each. The clock is one for all proc
 import asyncio
 import gc
 import json
+import random
 import socket
 import sys
 import time
@@ -78,16 +79,25 @@ class _Watchers:
 
     async def open(
         self, count: int, last: int, since: int | None = None, *, stalled: bool = False
-    ) -> float:
-        """Open sockets of who has `last`, all at once; gives the seconds it took."""
-        started = time.perf_counter()
-        numbers = range(count)
+    ) -> dict[str, float]:
+        """Open sockets of who has `last`, all at once; tells how long it took.
+
+        Who finds no room comes back within a second, as clients do.
+        """
+        started, self._retries = time.perf_counter(), 0
+
+        async def one(number: int) -> Watcher:
+            while True:
+                try:
+                    return await self._connect(number, last, since, stalled=stalled)
+                except OSError:
+                    self._retries += 1
+                    await asyncio.sleep(random.random())
+
         async with asyncio.timeout(_OPEN_SECONDS):
-            opened = await asyncio.gather(
-                *(self._connect(n, last, since, stalled=stalled) for n in numbers)
-            )
+            opened = await asyncio.gather(*(one(number) for number in range(count)))
         (self._stalled if stalled else self._reading).extend(opened)
-        return time.perf_counter() - started
+        return {"seconds": time.perf_counter() - started, "retries": self._retries}
 
     async def cut(self) -> None:
         """Break all connections, without a goodbye."""

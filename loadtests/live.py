@@ -182,13 +182,13 @@ class Live:
         """Open all sockets of both."""
         for side, goals in ((self._ours, self._goals), (self._rival, [])):
             before = resident_bytes(side.server.pid)
-            seconds = await side.crowd.ask(
+            opened = await side.crowd.ask(
                 "open", count=self._scale.sockets, last=side.head
             )
             await asyncio.sleep(_SETTLE_SECONDS)
             grown = resident_bytes(side.server.pid) - before
             each = grown / self._scale.sockets / 1000
-            print(f"{_name(side)}: opened in {seconds:.1f} s, {each:.1f} KB a socket")
+            print(f"{_name(side)}: {_opened(opened)}, {each:.1f} KB a socket")
             goals.append(Goal("an idle socket, KB of memory", each, most=22))
 
     async def idle(self) -> None:
@@ -253,15 +253,15 @@ class Live:
         await asyncio.sleep(_COUNTED_SECONDS)
         before = await self._transactions()
         begun = time.perf_counter()
-        await ours.crowd.ask("open", count=sockets, last=since, since=since)
+        mine = await ours.crowd.ask("open", count=sockets, last=since, since=since)
         reached = await ours.crowd.ask("reach", version=ours.head)
         seconds = reached["at"] - begun
         await asyncio.sleep(_COUNTED_SECONDS)
         queries = await self._transactions() - before
         theirs = await self._rival.crowd.ask("open", count=sockets, last=0)
         print(
-            f"resumed in {seconds:.1f} s with {queries} transactions; "
-            f"bare aiohttp connects in {theirs:.1f} s"
+            f"resumed in {seconds:.1f} s ({_opened(mine)}) with {queries} transactions;"
+            f" bare aiohttp: {_opened(theirs)}"
         )
         self._goals += (
             Goal("all sockets resume, s", seconds, most=20),
@@ -386,6 +386,10 @@ async def _sample(server: Server) -> dict[str, Any]:
             for event in message.get("events", [message]):
                 if "task" in event:
                     return dict(event)
+
+
+def _opened(found: dict[str, float]) -> str:
+    return f"open in {found['seconds']:.1f} s, {found['retries']} came twice"
 
 
 def _faults(what: str, found: dict[str, Any]) -> Goal:

@@ -23,7 +23,7 @@ from server.migrate import migrate, pending
 from server.mistakes import Mistake
 from server.runner import Runner
 
-_BACKLOG = 1024
+_BACKLOG = 4096  # all dashboards may come back at once; Linux allows no more
 _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 (compared with, not bound to)
 
 _log = structlog.get_logger(__name__)
