@@ -75,7 +75,8 @@ class _Watchers:
         self._stalled: list[Watcher] = []
 
     async def meet(self, port: int, tokens: list[str], project_id: int) -> None:
-        self._port, self._tokens, self._project_id = port, tokens, project_id
+        self._port, self._tokens = port, tokens
+        self._project_id = project_id  # 0 is no project: a socket gets everything
 
     async def open(
         self, count: int, last: int, since: int | None = None, *, stalled: bool = False
@@ -151,23 +152,21 @@ class _Watchers:
         self, number: int, last: int, since: int | None, *, stalled: bool
     ) -> Watcher:
         loop = asyncio.get_running_loop()
-        opened = loop.create_future()
         client = socket.socket()
         client.setblocking(False)  # noqa: FBT003 (its only parameter)
         if stalled:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER_BYTES)
         await loop.sock_connect(client, (_ADDRESS, self._port))
+        ready, subscribes = loop.create_future(), self._project_id > 0
         transport, watcher = await loop.create_connection(
-            lambda: Watcher(self._ledger, last, opened), sock=client
+            lambda: Watcher(self._ledger, last, ready, subscribes=subscribes),
+            sock=client,
         )
-        path = "/ws" if since is not None else f"/ws?project_id={self._project_id}"
-        token = self._tokens[number % len(self._tokens)]
-        transport.write(handshake(path, token))
-        await opened
+        path = f"/ws?project_id={self._project_id}" if subscribes else "/ws"
         if since is not None:
-            watcher.send(
-                {"op": "subscribe", "project_id": self._project_id, "since": since}
-            )
+            path += f"&since={since}"
+        transport.write(handshake(path, self._tokens[number % len(self._tokens)]))
+        await ready
         if stalled:
             transport.pause_reading()
         return watcher

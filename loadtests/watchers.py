@@ -11,7 +11,7 @@ import time
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 
@@ -21,8 +21,9 @@ V1 = "boardcast.v1"
 
 _BUFFER_BYTES = 4 * 1024 * 1024
 _HEAD_END = b"\r\n\r\n"
-_TEXT, _CLOSE, _PONG = 0x81, 0x88, 0x8A
+_CLOSE, _PONG = 0x88, 0x8A
 _MASKED = 0x80
+_NO_EVENTS = frozenset(("subscribed", "snapshot", "tick", "error", "pong"))
 _NO_MASK = bytes(4)  # a mask of zeros leaves the payload as it is
 _KEPT_PROBLEMS = 5
 
@@ -102,32 +103,17 @@ class Ledger:
             for arrived in frame.arrivals
         )
 
-    def enter(self, whole: bytes, payload: bytes, last: int) -> Frame | None:
-        """Decode what nobody had after this version; None if there are no events."""
-        message = _decode(payload)
-        match message.type:
-            case "events":
-                events, first, to = message.events, message.first, message.to
-            case "subscribed" | "snapshot" | "tick" | "error" | "pong":
-                self._note(message, last)
-                return None
-            case _:
-                events, first, to = [message], message.version, message.version
+    def enter(self, whole: bytes, message: _Message, last: int) -> Frame:
+        """Keep a frame of events that nobody had after this version."""
+        events, first, to = message.events, message.first, message.to
+        if message.type != "events":
+            events, first, to = [message], message.version, message.version
         versions = [event.version for event in events]
         if first != last + 1 or versions != list(range(first, to + 1)):
             self.complain(f"after {last} came {first} to {to}: {versions[:9]}")
         frame = Frame(whole, to, [_sent(event) for event in events])
         self.after.setdefault(last, []).append(frame)
         return frame
-
-    def _note(self, message: _Message, last: int) -> None:
-        self.others[message.type] += 1
-        if message.type == "subscribed" and message.version != last:
-            self.complain(f"subscribed at {message.version}, but sent up to {last}")
-        if any(head > last for head in message.heads.values()):
-            self.complain(f"a tick says {message.heads} to who was sent {last}")
-        if message.type in {"error", "snapshot"}:
-            self.complain(f"an unexpected {message.type}")
 
 
 def _sent(event: _Message) -> float:
@@ -141,12 +127,23 @@ def _sent(event: _Message) -> float:
 class Watcher(asyncio.BufferedProtocol):
     """One socket, which has everything up to the version `last`."""
 
-    __slots__ = ("_ledger", "_opened", "_rest", "is_open", "last", "transport")
+    __slots__ = (
+        *("_ledger", "_ready", "_rest", "_subscribes"),
+        *("is_open", "last", "transport"),
+    )
 
-    def __init__(self, ledger: Ledger, last: int, opened: asyncio.Future[None]):
+    def __init__(
+        self,
+        ledger: Ledger,
+        last: int,
+        ready: asyncio.Future[None],
+        *,
+        subscribes: bool = True,
+    ):
         self._ledger = ledger
-        self._opened = opened
+        self._ready = ready
         self._rest = b""
+        self._subscribes = subscribes
         self.last = last
         self.is_open = False
         self.transport: asyncio.Transport | None = None
@@ -159,12 +156,7 @@ class Watcher(asyncio.BufferedProtocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Notice the end."""
         self.transport = None
-        if not self._opened.done():
-            self._opened.set_exception(ConnectionError(f"not accepted: {self._rest!r}"))
-
-    def send(self, message: dict[str, Any]) -> None:
-        """Send a text message."""
-        self._write(_TEXT, msgspec.json.encode(message))
+        self._settle("closed before it was ready")
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Lend the common buffer, behind what is left of an unfinished frame."""
@@ -201,20 +193,33 @@ class Watcher(asyncio.BufferedProtocol):
         """Find the end of the handshake; gives where the frames begin."""
         buffer = self._ledger.buffer
         at = buffer.find(_HEAD_END, 0, end)
-        if at < 0 or self._opened.done():
+        if at < 0:
             return 0
         if buffer.startswith(b"HTTP/1.1 101"):
             self.is_open = True
-            self._opened.set_result(None)
-            return at + len(_HEAD_END)
-        self._opened.set_exception(ConnectionError(bytes(buffer[:end]).decode()))
-        return end
+            if not self._subscribes:
+                self._settle()
+        else:
+            self._settle(bytes(buffer[:end]).decode())
+        return at + len(_HEAD_END)
+
+    def _settle(self, problem: str = "") -> None:
+        """Tell who waits for this socket that it is ready, or why it will not be."""
+        if self._ready.done():
+            return
+        if problem:
+            self._ready.set_exception(ConnectionError(problem))
+        else:
+            self._ready.set_result(None)
 
     def _read(self, whole: bytes) -> Frame | None:
         opcode, payload = whole[0], whole[head_size(whole[1]) :]
         match opcode:
             case 0x81:  # text
-                return self._ledger.enter(whole, payload, self.last)
+                message = _decode(payload)
+                if message.type not in _NO_EVENTS:
+                    return self._ledger.enter(whole, message, self.last)
+                self._hear(message)
             case 0x89:  # ping
                 self._write(_PONG, payload)
             case 0x88:  # close
@@ -223,6 +228,18 @@ class Watcher(asyncio.BufferedProtocol):
             case _:
                 self._ledger.complain(f"a frame of kind {opcode:#x}")
         return None
+
+    def _hear(self, message: _Message) -> None:
+        ledger, last = self._ledger, self.last
+        ledger.others[message.type] += 1
+        if message.type == "subscribed":
+            self._settle()
+            if message.version != last:
+                ledger.complain(f"subscribed at {message.version}, sent up to {last}")
+        elif message.type != "tick":
+            ledger.complain(f"an unexpected {message.type}")
+        elif any(head > last for head in message.heads.values()):
+            ledger.complain(f"a tick says {message.heads} to who was sent {last}")
 
     def _write(self, opcode: int, payload: bytes) -> None:
         if self.transport is not None:
