@@ -166,7 +166,11 @@ class _Watchers:
         if since is not None:
             path += f"&since={since}"
         transport.write(handshake(path, self._tokens[number % len(self._tokens)]))
-        await ready
+        try:
+            await ready
+        except ConnectionError:
+            transport.abort()
+            raise
         if stalled:
             transport.pause_reading()
         return watcher
