@@ -6,39 +6,22 @@ time that it is sent at, by a clock that all processes share.
 """
 
 import asyncio
-import json
 import math
 import statistics
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
-import aiohttp
 import asyncpg
 
-from loadtests.crowd import Crowd
-from loadtests.generator import Client, http_request
 from loadtests.goals import Goal
-from loadtests.servers import (
-    Server,
-    bare,
-    boardcast,
-    cpu_seconds,
-    hire,
-    resident_bytes,
-    scratch,
-)
-from loadtests.watchers import V1
+from loadtests.servers import cpu_seconds, resident_bytes, scratch
+from loadtests.sides import Side, both
 from server.postgres import Postgres
 
-_HOST = "127.0.0.1"
-_SOCKETS_A_USER = 100
-_WRITERS = 128
 _MISSED_EVENTS = 20
-_REST_PAUSE_SECONDS = 0.01
 _SAMPLE_SECONDS = 0.2
 _SETTLE_SECONDS = 3.0
 # A backend of PostgreSQL that has nothing to do tells its counters after ten seconds.
@@ -81,80 +64,6 @@ QUICK = Scale(
 )
 
 
-class Side:
-    """A server, the process of its sockets, and who writes."""
-
-    def __init__(
-        self,
-        server: Server,
-        crowd: Crowd,
-        write: Callable[[int, float], bytes],
-        head: int,
-    ):
-        self.server = server
-        self.crowd = crowd
-        self.head = head
-        self._write = write
-        self._clients: list[Client] = []
-
-    @asynccontextmanager
-    async def writers(self, count: int) -> AsyncIterator[None]:
-        """Have connections to write and read on; unused they would be closed."""
-        async with AsyncExitStack() as stack:
-            opening = (Client.open(_HOST, self.server.port) for _ in range(count))
-            self._clients = [await stack.enter_async_context(one) for one in opening]
-            yield
-
-    async def write(self) -> float:
-        """Write one event; gives the time before."""
-        self.head += 1
-        begun = time.perf_counter()
-        await self._clients[0].ask(self._write(self.head, begun))
-        return begun
-
-    async def publish(self) -> float:
-        """Write one event; gives the seconds until the last socket has it."""
-        begun = await self.write()
-        return float(await self.crowd.ask("had", version=self.head)) - begun
-
-    async def publish_to_readers(self) -> tuple[float, list[float]]:
-        """Publish, and give how long each read took meanwhile too."""
-        path = f"/tasks/{self.server.task_ids[0] if self.server.task_ids else 1}"
-        request = http_request("GET", path, token=self.server.token)
-        publishing, reads = asyncio.ensure_future(self.publish()), []
-        while not publishing.done():
-            begun = time.perf_counter()
-            await self._clients[1].ask(request)
-            reads.append(time.perf_counter() - begun)
-            await asyncio.sleep(_REST_PAUSE_SECONDS)
-        return publishing.result(), reads
-
-    async def storm(self, rate: int, seconds: float) -> dict[str, Any]:
-        """Write at a rate that does not wait for answers; gives what came of it."""
-        await self.crowd.ask("settle")
-        cpu, begun = cpu_seconds(self.server.pid), time.perf_counter()
-        numbers = iter(range(round(rate * seconds)))
-        first = self.head + 1
-
-        async def write_on(client: Client) -> None:
-            for number in numbers:
-                due = begun + number / rate
-                await asyncio.sleep(due - time.perf_counter())
-                await client.ask(self._write(first + number, due))
-
-        async with self.writers(_WRITERS):
-            await asyncio.gather(*(write_on(client) for client in self._clients))
-        wrote = time.perf_counter() - begun
-        self.head += round(rate * seconds)
-        reached = await self.crowd.ask("reach", version=self.head)
-        return {
-            **await self.crowd.ask("report"),
-            "behind": reached["behind"],
-            "rate": rate * seconds / wrote,
-            "cpu": (cpu_seconds(self.server.pid) - cpu) / (reached["at"] - begun),
-        }
-
-
 class Live:
     """Runs the measurements and keeps what they gave."""
 
@@ -169,7 +78,7 @@ class Live:
     async def measure(cls, scale: Scale) -> list[Goal]:
         """Measure everything."""
         with scratch() as root:
-            async with _sides(scale, root / "live") as (ours, rival):
+            async with both(scale.sockets, root / "live") as (ours, rival):
                 live = cls(scale, ours, rival, root / "live")
                 await live.memory()
                 await live.idle()
@@ -188,7 +97,7 @@ class Live:
             await asyncio.sleep(_SETTLE_SECONDS)
             grown = resident_bytes(side.server.pid) - before
             each = grown / self._scale.sockets / 1000
-            print(f"{_name(side)}: {_opened(opened)}, {each:.1f} KB a socket")
+            print(f"{side.name}: {_opened(opened)}, {each:.1f} KB a socket")
             goals.append(Goal("an idle socket, KB of memory", each, most=22))
 
     async def idle(self) -> None:
@@ -229,7 +138,7 @@ class Live:
                 for after, before in zip(_worked(side), worked[number], strict=True)
             )
             print(
-                f"{_name(side)}: an event to all {_milliseconds(took[number])}, "
+                f"{side.name}: an event to all {_milliseconds(took[number])}, "
                 f"reads {_milliseconds(reads[number])}, "
                 f"CPU {work:.1f} ms an event, of the watchers {watching:.1f} ms"
             )
@@ -252,7 +161,7 @@ class Live:
                 await ours.write()
         await asyncio.sleep(_COUNTED_SECONDS)
         before = await self._transactions()
-        begun = time.perf_counter()
+        begun = perf_counter()
         mine = await ours.crowd.ask("open", count=sockets, last=since, since=since)
         reached = await ours.crowd.ask("reach", version=ours.head)
         seconds = reached["at"] - begun
@@ -336,58 +245,6 @@ class Live:
         return int(done)
 
 
-@asynccontextmanager
-async def _sides(scale: Scale, data_dir: Path) -> AsyncIterator[tuple[Side, Side]]:
-    async with AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        ours = await enter(
-            boardcast(
-                data_dir,
-                BOARDCAST_ACCESS_TOKEN_SECONDS="7200",  # noqa: S106 (a time)
-                BOARDCAST_LOGIN_LIMIT_PER_MINUTE="0",
-            )
-        )
-        people = math.ceil(scale.sockets / _SOCKETS_A_USER)
-        tokens = await hire(ours, people)
-        event = await _sample(ours)
-        theirs = await enter(bare(b"{}"))
-
-        def update(version: int, sent: float) -> bytes:
-            body = json.dumps({"title": f"{sent:.7f}"}).encode()
-            path = f"/tasks/{ours.task_ids[version % len(ours.task_ids)]}"
-            return http_request("PUT", path, token=ours.token, body=body)
-
-        def broadcast(version: int, sent: float) -> bytes:
-            task = {**event["task"], "title": f"{sent:.7f}"}
-            body = json.dumps({**event, "version": version, "task": task})
-            return http_request("POST", "/broadcast", body=body.encode())
-
-        sides = []
-        for server, write, head in (
-            (ours, update, event["version"]),
-            (theirs, broadcast, 0),
-        ):
-            crowd = await enter(Crowd.gather(server.port, tokens, server.project_id))
-            sides.append(Side(server, crowd, write, head))
-        yield sides[0], sides[1]
-
-
-async def _sample(server: Server) -> dict[str, Any]:
-    """Change a task and give the event as a watcher has it."""
-    base = f"http://{_HOST}:{server.port}"
-    headers = {"Authorization": f"Bearer {server.token}"}
-    async with (
-        aiohttp.ClientSession(base, headers=headers) as client,
-        client.ws_connect(f"/ws?project_id={server.project_id}", protocols=(V1,)) as ws,
-    ):
-        await client.put(f"/tasks/{server.task_ids[0]}", json={"title": "0.1234567"})
-        while True:
-            message = await ws.receive_json()
-            for event in message.get("events", [message]):
-                if "task" in event:
-                    return dict(event)
-
-
 def _opened(found: dict[str, float]) -> str:
     return f"open in {found['seconds']:.1f} s, {found['retries']} came twice"
 
@@ -401,10 +258,6 @@ def _faults(what: str, found: dict[str, Any]) -> Goal:
 
 def _worked(side: Side) -> tuple[float, float]:
     return cpu_seconds(side.server.pid), cpu_seconds(side.crowd.pid)
-
-
-def _name(side: Side) -> str:
-    return "boardcast" if side.server.project_id else "bare aiohttp"
 
 
 def _percentile(values: Sequence[float], share: float) -> float:
