@@ -10,6 +10,7 @@ import struct
 import time
 from array import array
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -21,7 +22,8 @@ V1 = "boardcast.v1"
 
 _BUFFER_BYTES = 4 * 1024 * 1024
 _HEAD_END = b"\r\n\r\n"
-_CLOSE, _PONG = 0x88, 0x8A
+_BEGUN, _LAST = 0x01, 0x80  # of a text in fragments
+_CLOSE, _PING, _PONG = 0x88, 0x89, 0x8A
 _MASKED = 0x80
 _NO_EVENTS = frozenset(("subscribed", "snapshot", "tick", "error", "pong"))
 _NO_MASK = bytes(4)  # a mask of zeros leaves the payload as it is
@@ -49,7 +51,7 @@ _decode = msgspec.json.Decoder(_Message).decode
 
 @dataclass(slots=True, eq=False)
 class Frame:
-    """A frame with events, the times that they were sent at, and who had it when."""
+    """A message with events, the times that they were sent at, and who had it when."""
 
     whole: bytes
     to: int
@@ -177,7 +179,7 @@ class Watcher(asyncio.BufferedProtocol):
                     at += len(frame.whole)
                     break
             else:
-                size = frame_size(buffer, at, end)
+                size = message_size(buffer, at, end)
                 if size is None or not self.is_open:
                     break
                 found = self._read(bytes(ledger.view[at : at + size]))
@@ -213,20 +215,21 @@ class Watcher(asyncio.BufferedProtocol):
             self._ready.set_result(None)
 
     def _read(self, whole: bytes) -> Frame | None:
-        opcode, payload = whole[0], whole[head_size(whole[1]) :]
-        match opcode:
-            case 0x81:  # text
-                message = _decode(payload)
-                if message.type not in _NO_EVENTS:
-                    return self._ledger.enter(whole, message, self.last)
-                self._hear(message)
-            case 0x89:  # ping
-                self._write(_PONG, payload)
-            case 0x88:  # close
+        text = b""
+        for opcode, payload in _parts(whole):
+            if opcode == _CLOSE:
                 self._ledger.closed[int.from_bytes(payload[:2], "big")] += 1
                 self._write(_CLOSE, payload[:2])
-            case _:
-                self._ledger.complain(f"a frame of kind {opcode:#x}")
+            elif opcode == _PING:
+                self._write(_PONG, payload)
+            else:
+                text += payload
+        if not text:
+            return None
+        message = _decode(text)
+        if message.type not in _NO_EVENTS:
+            return self._ledger.enter(whole, message, self.last)
+        self._hear(message)
         return None
 
     def _hear(self, message: _Message) -> None:
@@ -251,7 +254,7 @@ def head_size(second: int) -> int:
     return {126: 4, 127: 10}.get(second, 2)
 
 
-def frame_size(buffer: bytearray, at: int, end: int) -> int | None:
+def frame_size(buffer: bytes | bytearray, at: int, end: int) -> int | None:
     """Tell the length of the frame that begins there; None if it is not all there."""
     if end - at < 2 or end - at < (head := head_size(buffer[at + 1])):
         return None
@@ -259,6 +262,28 @@ def frame_size(buffer: bytearray, at: int, end: int) -> int | None:
     if head > 2:
         length = int.from_bytes(buffer[at + 2 : at + head], "big")
     return head + length if at + head + length <= end else None
+
+
+def message_size(buffer: bytes | bytearray, at: int, end: int) -> int | None:
+    """Tell the length of a message with all its frames, and those in between."""
+    start, is_begun = at, False
+    while (size := frame_size(buffer, at, end)) is not None:
+        opcode = buffer[at]
+        at += size
+        is_begun = is_begun or opcode == _BEGUN
+        if not is_begun or opcode == _LAST:
+            return at - start
+    return None
+
+
+def _parts(whole: bytes) -> Iterator[tuple[int, bytes]]:
+    """Take a message apart: the first byte and the payload of each frame."""
+    at = 0
+    while at < len(whole):
+        size = frame_size(whole, at, len(whole))
+        assert size is not None
+        yield whole[at], whole[at + head_size(whole[at + 1]) : at + size]
+        at += size
 
 
 def masked_frame(opcode: int, payload: bytes) -> bytes:
