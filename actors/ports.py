@@ -3,8 +3,10 @@
 from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
+from actors.domain.criteria import Criteria
 from actors.domain.events import Batch, Entry, Event
 from actors.domain.model import ProjectId, TaskId, UserId
 from actors.domain.state import ProjectState
@@ -76,19 +78,27 @@ class Store(Protocol):
 class Audience:
     """Who saw a thing before an event, or sees it after.
 
-    `members` is the project's own collection: it holds only until the next event.
-    `bystanders` had a part in tasks that went with their project: what they see has
-    changed, but the project's own event is not for them.
+    `members` is never changed, only replaced with the project's next change of members.
+    `owner_id` is who owns the project after the event. `bystanders` had a part in tasks
+    that went with their project: what they see has changed, but the project's own event
+    is not for them. Who is `lost` is told of this event, and of none after it.
     """
 
     members: Collection[UserId]
     others: frozenset[UserId]
     is_inbox: bool
+    owner_id: UserId | None = None
     bystanders: frozenset[UserId] = frozenset()
+    lost: frozenset[UserId] = frozenset()
 
     def is_same(self, other: "Audience") -> bool:
         """Say, without comparing members one by one, that both are the same users."""
-        return self.members is other.members and self.others == other.others
+        return (
+            self.members is other.members
+            and self.others == other.others
+            and not self.lost
+            and not other.lost
+        )
 
 
 class Feed(Protocol):
@@ -98,8 +108,75 @@ class Feed(Protocol):
         """Take note. Must not wait and must not raise: it runs after the commit."""
         ...
 
+    def begin(self, project_id: ProjectId, version: int) -> None:
+        """Take note that a project was read anew; its next event is the next version.
+
+        Others may have written since the last event that was published here.
+        """
+        ...
+
     def doubt(self) -> None:
         """Rely on nothing: something may be committed that nobody was told of yet."""
+        ...
+
+
+# One message, or several, ready for the wire: written in this order and whole, except
+# that a fragment may be followed by what is no part of a message (a ping, a close).
+Frames = tuple[bytes, ...]
+
+
+class Wording(Protocol):
+    """How messages to sockets are written; each method makes ready frames."""
+
+    def event(self, body: bytes) -> Frames:
+        """Write one event."""
+        ...
+
+    def events(
+        self, project_id: ProjectId, first: int, last: int, bodies: Sequence[bytes]
+    ) -> Frames:
+        """Write in one message all that a subscriber is told of these versions."""
+        ...
+
+    def task_left(self, project_id: ProjectId, version: int, task_id: TaskId) -> bytes:
+        """Make the body of an event's place: the task matches the filter no more."""
+        ...
+
+    async def snapshot(self, state: ProjectState, wanted: Criteria | None) -> Frames:
+        """Write the state of the moment of this call, or what is wanted of it."""
+        ...
+
+    def subscribed(self, project_id: ProjectId, version: int) -> Frames:
+        """Write that a subscription stands at a version."""
+        ...
+
+    def unsubscribed(self, project_id: ProjectId, reason: str) -> Frames:
+        """Write that a subscription has ended."""
+        ...
+
+
+class Ending(StrEnum):
+    """Why the feed ends a socket."""
+
+    SLOW = "slow"
+    FORBIDDEN = "forbidden"
+    SESSION_ENDED = "session_ended"
+    UNAVAILABLE = "unavailable"
+
+
+class Outlet(Protocol):
+    """The writing end of a socket: nothing here waits, and nothing raises."""
+
+    def write(self, data: bytes) -> None:
+        """Send, or keep until there is room."""
+        ...
+
+    def buffered(self) -> int:
+        """Count the bytes that are kept."""
+        ...
+
+    def end(self, ending: Ending) -> None:
+        """Begin to close; nothing is written after that."""
         ...
 
 

@@ -8,20 +8,15 @@ did before.
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
 
 import structlog
 
 from actors.actor import Committed, Envelope, Mailbox
-from actors.domain.commands import (
-    Command,
-    PutMember,
-    UpdateComment,
-    UpdateProject,
-    UpdateTask,
-)
+from actors.audiences import audience_of_task, take_rare
+from actors.domain.commands import Command
 from actors.domain.decide import decide
 from actors.domain.errors import (
     ActorStopped,
@@ -30,66 +25,17 @@ from actors.domain.errors import (
     StateAhead,
     StoreUnavailable,
 )
-from actors.domain.events import (
-    Batch,
-    CommentEvent,
-    Entry,
-    Event,
-    MemberEvent,
-    ProjectDeleted,
-    ProjectEvent,
-    Receipt,
-    TaskEvent,
-)
-from actors.domain.model import ProjectId, Task, UserId
-from actors.domain.permissions import parties
+from actors.domain.events import CommentEvent, Entry, Event, TaskEvent
+from actors.domain.model import ProjectId
 from actors.domain.state import Draft, ProjectState
 from actors.journal import Journal
+from actors.plans import Plan
 from actors.ports import Audience, Codec, Feed, Meter, NoMeter, Store
 
 _log = structlog.get_logger()
 
 _OPTIMISTIC_ATTEMPTS = 2
 _CATCH_UP_EVENTS = 500
-
-
-@dataclass(slots=True)
-class _Plan:
-    """A decided batch: what it would commit, and what each command is answered."""
-
-    draft: Draft
-    entries: list[Entry] = field(default_factory=list)
-    receipts: list[Receipt] = field(default_factory=list)
-    answers: list[tuple[Envelope, Committed | DomainError]] = field(
-        default_factory=list
-    )
-
-    def batch(self, expected: int) -> Batch:
-        return Batch(
-            project_id=self.draft.project_id,
-            expected=expected,
-            entries=tuple(self.entries),
-            receipts=tuple(self.receipts),
-        )
-
-    def take(
-        self, envelope: Envelope, events: tuple[Event, ...], bodies: list[bytes]
-    ) -> None:
-        for event, body in zip(events, bodies, strict=True):
-            self.draft.apply(event)
-            self.entries.append(Entry(event=event, body=body))
-        committed = Committed(events=events, version=self.draft.version)
-        self.answers.append((envelope, committed))
-        if (key := envelope.command.key) is not None:
-            version = _answering_version(self.draft, envelope.command, events)
-            self.receipts.append(Receipt(key=key, version=version))
-
-    def answer(self) -> None:
-        for envelope, answer in self.answers:
-            if isinstance(answer, Committed):
-                envelope.answer(answer)
-            else:
-                envelope.fail(answer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,8 +235,8 @@ class ProjectActor:
         if version < self.state.version:
             raise StateAhead
 
-    def _decide(self, envelopes: list[Envelope]) -> _Plan:
-        plan = _Plan(Draft(self.state))
+    def _decide(self, envelopes: list[Envelope]) -> Plan:
+        plan = Plan(Draft(self.state))
         for envelope in envelopes:
             if envelope.is_refused:
                 continue  # decided again after a conflict: a 500 is final
@@ -298,7 +244,7 @@ class ProjectActor:
                 events = decide(plan.draft, envelope.command)
                 bodies = [self._around.codec.encode(event) for event in events]
             except DomainError as refusal:
-                plan.answers.append((envelope, refusal))
+                plan.refuse(envelope, refusal)
             except Exception as error:  # noqa: BLE001  # the draft is untouched
                 _log.error("project.command_failed", id=self.project_id, exc_info=error)
                 envelope.is_refused = True
@@ -307,118 +253,45 @@ class ProjectActor:
                 plan.take(envelope, events, bodies)
         return plan
 
-    def _committed(self, plan: _Plan) -> None:
-        """Apply, answer and publish: after COMMIT nothing waits and nothing raises."""
-        published = self._apply(plan.entries)
-        plan.answer()
-        for audience, entries in published:
+    def _committed(self, plan: Plan) -> None:
+        """Apply, publish and answer: after COMMIT nothing waits and nothing raises."""
+        for audience, entries in self._apply(plan.entries):
             for feed in self._around.feeds:
                 feed.publish(audience, entries)
+        plan.answer()
 
     def _apply(self, entries: Sequence[Entry]) -> list[tuple[Audience, list[Entry]]]:
         """Apply the events; tell who is to hear of them, neighbours joined."""
         published: list[tuple[Audience, list[Entry]]] = []
-        members: Collection[UserId] = self.state.members
-        if not all(isinstance(e.event, TaskEvent | CommentEvent) for e in entries):
-            members = frozenset(members)  # the batch itself may change them
-        for entry in entries:
-            event = entry.event
-            if isinstance(event, TaskEvent):
-                audience = _audience_of_task(self.state, event.task, members)
-                self.state.apply(event)
-            elif isinstance(event, CommentEvent):
-                task = self.state.tasks[event.comment.task_id]
-                audience = _audience_of_task(self.state, task, members)
-                self.state.apply(event)
-            else:
-                audience = self._take_rare(event)
-                members = frozenset(self.state.members)
+        for index, entry in enumerate(entries):
+            following = entries[index + 1].event if index + 1 < len(entries) else None
+            audience = self._take_in(entry.event, following)
             if published and published[-1][0].is_same(audience):
                 published[-1][1].append(entry)
             else:
                 published.append((audience, [entry]))
         return published
 
-    def _take_rare(self, event: ProjectEvent | MemberEvent) -> Audience:
-        """Apply a change of the project or its members; tell who is to hear of it."""
-        members = frozenset(self.state.members)
-        before = _others(self.state, event)
-        is_inbox = _is_inbox(self.state, event)
-        bystanders = _bystanders(self.state, event)
-        self.state.apply(event)
-        return Audience(
-            members=members,
-            others=before | _others(self.state, event),
-            is_inbox=is_inbox,
-            bystanders=bystanders,
-        )
+    def _take_in(self, event: Event, following: Event | None) -> Audience:
+        state = self.state
+        if isinstance(event, TaskEvent):
+            audience = audience_of_task(state, event.task, state.members)
+        elif isinstance(event, CommentEvent):
+            task = state.tasks[event.comment.task_id]
+            audience = audience_of_task(state, task, state.members)
+        else:
+            return take_rare(state, event, following)
+        state.apply(event)
+        return audience
 
     def _take(self, bodies: Sequence[bytes]) -> None:
-        for body in bodies:
-            entry = Entry(event=self._around.codec.decode(body), body=body)
-            if entry.event.version > self.state.version:
-                self._committed(_Plan(Draft(self.state), entries=[entry]))
-
-
-def _answering_version(
-    draft: Draft, command: Command, events: tuple[Event, ...]
-) -> int:
-    """Name the event that shows what a repeat is answered with."""
-    match command:
-        case UpdateTask(task_id=task_id) if task_id in draft.tasks:
-            return draft.tasks[task_id].version
-        case UpdateComment(task_id=task_id, comment_id=comment_id):
-            comment = draft.comment(task_id, comment_id)
-            return draft.version if comment is None else comment.version
-        case UpdateProject() if draft.project is not None:
-            return draft.project.version
-        case PutMember(user_id=user_id) if user_id in draft.members:
-            return draft.members[user_id].version
-    return events[-1].version if events else draft.version
-
-
-def _audience_of_task(
-    state: ProjectState, task: Task, members: Collection[UserId]
-) -> Audience:
-    """Tell who is to hear of a change that leads to this task, as of before it."""
-    users = set(parties(task))
-    before, project = state.tasks.get(task.id), state.project
-    if before is not None and before.assigned_to is not None:
-        users.add(before.assigned_to)
-    if project is not None:
-        users.add(project.owner_id)
-    return Audience(
-        members=members,
-        others=frozenset(users),
-        is_inbox=project is not None and project.is_inbox,
-    )
-
-
-def _others(
-    state: ProjectState, event: ProjectEvent | MemberEvent
-) -> frozenset[UserId]:
-    """Who has a part in the event's thing without being a member, as of `state`."""
-    users = set() if state.project is None else {state.project.owner_id}
-    if isinstance(event, MemberEvent):
-        users.add(event.member.user_id)
-    else:
-        users.add(event.project.owner_id)
-    return frozenset(users)
-
-
-def _bystanders(
-    state: ProjectState, event: ProjectEvent | MemberEvent
-) -> frozenset[UserId]:
-    if not isinstance(event, ProjectDeleted):
-        return frozenset()
-    return frozenset().union(*(parties(task) for task in state.tasks.values()))
-
-
-def _is_inbox(state: ProjectState, event: ProjectEvent | MemberEvent) -> bool:
-    project = state.project
-    if project is None and isinstance(event, ProjectEvent):
-        project = event.project
-    return project is not None and project.is_inbox
+        decoded = [(self._around.codec.decode(body), body) for body in bodies]
+        entries = [
+            Entry(event=event, body=body)
+            for event, body in decoded
+            if event.version > self.state.version
+        ]
+        self._committed(Plan(Draft(self.state), entries=entries))
 
 
 def _fail_all(envelopes: list[Envelope], error: Exception) -> None:

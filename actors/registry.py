@@ -178,6 +178,8 @@ class Registry:
         state = await self._store.load(project_id)
         if state is None:
             raise ProjectNotFound
+        for feed in self._around.feeds:
+            feed.begin(project_id, state.version)
         return self._start(ProjectActor(state, self._around))
 
     async def _resumed(

@@ -14,16 +14,19 @@ from redis.backoff import NoBackoff
 
 from actors.domain.errors import StoreUnavailable, Unavailable
 from actors.domain.events import Batch, ProjectCreated
-from actors.hub import Hub
+from actors.domain.model import ProjectId
+from actors.domain.state import ProjectState
+from actors.feed import Feed
 from actors.journal import Journal
 from actors.ports import Audience
 from actors.project import Surroundings
+from actors.recalls import Source
 from actors.registry import Registry
 from server import cors, idempotency, keys, limits
 from server.config import Config
 from server.cursors import Cursors
 from server.demo import Demo
-from server.frames import text_frame
+from server.dialogue import Dialogue
 from server.health import Health
 from server.ids import Ids
 from server.lists import Lists
@@ -38,9 +41,11 @@ from server.representations import EventCodec
 from server.routes import register
 from server.sessions import Sessions
 from server.sights import Sights
+from server.sockets import Sockets
+from server.sweeper import Sweeper
 from server.tickets import Tickets
 from server.tokens import Tokens
-from server.websocket import INVALID_TOKEN, Sockets, reseat
+from server.wording import Words
 from sql.accounts import Accounts
 from sql.database import PLANNED_EACH_TIME, Database
 from sql.store import Store
@@ -75,7 +80,7 @@ def create_app(config: Config, *, urls: Urls) -> web.Application:
     app[keys.CONFIG] = config
     app[keys.METRICS] = metrics
     app[keys.ENDPOINTS] = endpoints
-    app[keys.SOCKETS] = Sockets()
+    app[keys.SOCKETS] = Sockets(config.sockets_per_user)
     idempotency.prepare(app, config.jwt_secret)
     register(app)
     cors.install(app, config.cors_origins)
@@ -164,7 +169,16 @@ def _question(store: Store, url: str) -> Callable[[], Awaitable[bool]]:
 
 async def _actors(app: web.Application) -> AsyncIterator[None]:
     config, store, metrics = app[keys.CONFIG], app[keys.STORE], app[keys.METRICS]
-    hub, sights = Hub(text_frame), Sights(store)
+    codec, words, sights = EventCodec(), Words(), Sights(store)
+
+    async def find(project_id: ProjectId) -> ProjectState:
+        return (await registry.get(project_id)).state
+
+    def look(project_id: ProjectId) -> ProjectState | None:
+        actor = registry.live(project_id)
+        return None if actor is None else actor.state
+
+    feed = Feed(Source(log=store, codec=codec, find=find, look=look), words)
     limit = config.journal_batch if config.group_commit else 1
     journal = Journal(
         store,
@@ -172,18 +186,19 @@ async def _actors(app: web.Application) -> AsyncIterator[None]:
         entries_limit=limit,
         meter=metrics,
     )
-    app[keys.FEEDS], app[keys.SIGHTS] = (sights, hub), sights
+    app[keys.FEEDS], app[keys.SIGHTS] = (sights, feed), sights
     around = Surroundings(
         store=store,
         journal=journal,
-        codec=EventCodec(),
+        codec=codec,
         feeds=app[keys.FEEDS],
         meter=metrics,
         mailbox_size=config.mailbox_size,
         batch_limit=limit,
     )
     registry = Registry(around, idle_seconds=config.actor_idle_seconds)
-    app[keys.HUB], app[keys.REGISTRY] = hub, registry
+    app[keys.FEED], app[keys.REGISTRY] = feed, registry
+    app[keys.SWEEPER] = sweeper = Sweeper(feed, words)
     app[keys.IDS] = Ids(store)
     app[keys.CURSORS] = cursors = Cursors(config.jwt_secret)
     app[keys.PAGES] = pages = Pages(cursors)
@@ -194,9 +209,13 @@ async def _actors(app: web.Application) -> AsyncIterator[None]:
         "Commands that wait for their actors.",
         lambda: sum(actor.waiting for actor in registry),
     )
-    metrics.sample("websockets", "Sockets of known users.", lambda: len(hub))
+    metrics.sample("websockets", "Sockets of known users.", lambda: len(feed))
+    metrics.sample("websockets_behind", "Sockets that lag.", lambda: feed.behind)
     journal.start()
+    sweeper.start()
     yield
+    await sweeper.close()
+    await feed.close()
     await registry.close()
     await journal.close()
 
@@ -231,7 +250,7 @@ def _announcer(app: web.Application) -> Callable[[Batch], None]:
 
 
 async def _accounts(app: web.Application) -> AsyncIterator[None]:
-    config, hub = app[keys.CONFIG], app[keys.HUB]
+    config, feed = app[keys.CONFIG], app[keys.FEED]
     accounts = Accounts(app[keys.DATABASE], on_created=_announcer(app))
     tokens = Tokens(
         access_secret=config.jwt_secret,
@@ -244,12 +263,10 @@ async def _accounts(app: web.Application) -> AsyncIterator[None]:
         lifetime_seconds=config.session_days * 86400,
         grace_seconds=config.refresh_grace_seconds,
     )
-    sessions.on_revoked(
-        lambda ids: hub.close_sessions(ids, INVALID_TOKEN, "Session ended")
-    )
-    sessions.on_roles_changed(lambda roles: reseat(hub, roles))
+    sessions.on_revoked(feed.end_sessions)
+    sessions.on_roles_changed(feed.reseat)
     app[keys.ACCOUNTS], app[keys.SESSIONS] = accounts, sessions
-    app[keys.TOKENS] = tokens
+    app[keys.TOKENS], app[keys.DIALOGUE] = tokens, Dialogue(feed, sessions)
     app[keys.PASSWORDS] = passwords = Passwords()
     app[keys.TICKETS] = Tickets(app[keys.REDIS])
     app[keys.PEOPLE] = People(accounts, app[keys.STORE])

@@ -142,6 +142,12 @@ class Config:
             least=0,
         ),
     )
+    sockets_per_user: int = field(
+        default=20_000,
+        metadata=_env(
+            "BOARDCAST_SOCKETS_PER_USER", "open WebSockets of one user; 0: off", least=0
+        ),
+    )
     trusted_proxies: tuple[str, ...] = field(
         default=(),
         metadata=_env(

@@ -11,13 +11,14 @@ from aiohttp import web
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from actors.hub import Hub
+    from actors.feed import Feed as LiveFeed
     from actors.ports import Feed
     from actors.registry import Registry
     from server.addresses import Addresses
     from server.config import Config
     from server.cors import Cors
     from server.cursors import Cursors
+    from server.dialogue import Dialogue
     from server.docs import Asset
     from server.health import Health
     from server.ids import Ids
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
     from server.ratelimit import Allowance
     from server.sessions import Principal, Sessions
     from server.sights import Sights
+    from server.sockets import Sockets
+    from server.sweeper import Sweeper
     from server.tickets import Tickets
     from server.tokens import Tokens
-    from server.websocket import Sockets
     from sql.accounts import Accounts
     from sql.database import Database
     from sql.store import Store
@@ -45,7 +47,7 @@ STORE: web.AppKey["Store"] = web.AppKey("store")
 ACCOUNTS: web.AppKey["Accounts"] = web.AppKey("accounts")
 REGISTRY: web.AppKey["Registry"] = web.AppKey("registry")
 FEEDS: web.AppKey[tuple["Feed", ...]] = web.AppKey("feeds")
-HUB: web.AppKey["Hub"] = web.AppKey("hub")
+FEED: web.AppKey["LiveFeed"] = web.AppKey("feed")
 CURSORS: web.AppKey["Cursors"] = web.AppKey("cursors")
 LISTS: web.AppKey["Lists"] = web.AppKey("lists")
 SIGHTS: web.AppKey["Sights"] = web.AppKey("sights")
@@ -53,6 +55,8 @@ PAGES: web.AppKey["Pages"] = web.AppKey("pages")
 USERS: web.AppKey["Users"] = web.AppKey("users")
 PEOPLE: web.AppKey["People"] = web.AppKey("people")
 SOCKETS: web.AppKey["Sockets"] = web.AppKey("sockets")
+DIALOGUE: web.AppKey["Dialogue"] = web.AppKey("dialogue")
+SWEEPER: web.AppKey["Sweeper"] = web.AppKey("sweeper")
 IDS: web.AppKey["Ids"] = web.AppKey("ids")
 SESSIONS: web.AppKey["Sessions"] = web.AppKey("sessions")
 TOKENS: web.AppKey["Tokens"] = web.AppKey("tokens")

@@ -24,6 +24,7 @@ from actors.domain.model import (
     UserRole,
 )
 from server.fields import (
+    LARGEST_ID,
     Choice,
     Choices,
     Flag,
@@ -334,14 +335,13 @@ class _QueryId(QueryInteger):
         super().__init__(validate=from_one, metadata={"format": "int64"}, **options)
 
 
-class TaskListQuery(FreshPageQuery):
-    """Which tasks."""
+class TaskFilter(Request):
+    """What has to be true of a task."""
 
     status = Choices(TaskStatus)
     priority = Choices(TaskPriority)
     assigned_to = UserOrMe()
     created_by = UserOrMe()
-    project_id = _QueryId()
     due_date_from = Timestamp(
         day="start", metadata={"description": "Due then or later."}
     )
@@ -352,6 +352,12 @@ class TaskListQuery(FreshPageQuery):
     overdue = Flag(metadata={"description": "Due in the past, and not completed."})
     unassigned = Flag(metadata={"description": "With nobody to do it."})
     q = text(1, 200, metadata={"description": "Words in the title or description."})
+
+
+class TaskListQuery(TaskFilter, FreshPageQuery):
+    """Which tasks."""
+
+    project_id = _QueryId()
     sort = _sort("created_at", "updated_at", "due_date", "priority", "status", "title")
 
 
@@ -373,7 +379,13 @@ class UserListQuery(PageQuery):
 
 
 class WebSocketQuery(Request):
-    """Who connects, for those who cannot send an Authorization header."""
+    """Who connects, without an Authorization header; and what to subscribe to."""
 
     token = _Text(metadata={"description": "An access token."})
     ticket = _Text(metadata={"description": "From `POST /ws/tickets`."})
+    project_id = _QueryId()
+    since = QueryInteger(
+        validate=validate.Range(0, LARGEST_ID),
+        metadata={"format": "int64", "description": "The last version that you have."},
+    )
+    snapshot = Flag(metadata={"description": "Begin with the state of the project."})

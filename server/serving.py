@@ -73,7 +73,10 @@ async def _serve(
                 is_ready.set()
                 await stopping.wait()
                 runner.app[keys.HEALTH].is_draining = True
-                await asyncio.sleep(config.drain_seconds)
+                await asyncio.gather(
+                    asyncio.sleep(config.drain_seconds),
+                    runner.app[keys.SOCKETS].drain(config.drain_seconds),
+                )
 
 
 async def _listen(runner: web.AppRunner, listening: socket.socket) -> None:

@@ -61,6 +61,9 @@ class Sights:
         if counted + len(self._by_membership) > _COUNTED:
             self._start_over()
 
+    def begin(self, project_id: ProjectId, version: int) -> None:
+        """Go on: the version of a project that is read anew makes no list stale."""
+
     def doubt(self) -> None:
         """Move all stamps: more may be committed than was published."""
         self._all += 1

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from actors.domain.events import EVENT_TYPES
-from server import cli, websocket
+from server import cli, closing, ops
 from server.config import Config
 from tests.e2e.servers import ROOT, Served, scratch_server
 
@@ -73,20 +73,26 @@ def test_the_commands_of_the_readme_are_those_of_the_program(
 
 
 def test_the_close_codes_of_the_readme_are_those_of_the_sockets() -> None:
-    named = re.findall(r"^\| (\d{4}) \|", _section("WebSocket"), re.MULTILINE)
-    codes = {
-        value
-        for name, value in vars(websocket).items()
-        if name.isupper() and isinstance(value, int) and 1000 <= value < 5000
-    }
+    named = re.findall(
+        r"^\| (\d{4}) \| (.*?) \| (.*?) \|$", _section("WebSocket"), re.MULTILINE
+    )
+    rows = [(str(each.code), each.meaning, each.reconnect) for each in closing.CLOSINGS]
 
-    assert {int(code) for code in named} == codes
+    assert named == rows
+
+
+def test_the_ops_of_the_readme_are_those_of_the_sockets() -> None:
+    named = re.findall(
+        r"^\| `([a-z]+)` \| (.*?) \| (.*?) \|$", _section("WebSocket"), re.MULTILINE
+    )
+
+    assert named == [(name, op.does, op.answer) for name, op in ops.OPS.items()]
 
 
 def test_the_events_of_the_readme_are_those_of_the_domain() -> None:
     named = set(re.findall(r"`([a-z]+_[a-z]+)`", _section("WebSocket")))
 
-    assert named == set(EVENT_TYPES)
+    assert named >= set(EVENT_TYPES)
 
 
 def settings_table() -> str:

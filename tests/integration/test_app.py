@@ -54,10 +54,10 @@ async def test_a_stopped_application_leaves_nothing_behind(
         listener = await ada.listen()
         await ada.post("/ws/tickets")
         assert await listener.events() == []
-        assert len(app[keys.HUB]) == len(app[keys.SOCKETS]) == 1
+        assert len(app[keys.FEED]) == len(app[keys.SOCKETS]) == 1
 
     assert own_tasks() == before
-    assert len(app[keys.HUB]) == len(app[keys.SOCKETS]) == len(app[keys.REGISTRY]) == 0
+    assert len(app[keys.FEED]) == len(app[keys.SOCKETS]) == len(app[keys.REGISTRY]) == 0
     await no_connections(database_url)
 
 
@@ -191,12 +191,15 @@ async def test_the_last_answers_are_given_before_the_end(
     async with running(database_url, redis_url) as board:
         ada = await board.person()
         listener = await ada.listen()
-        closing, _ = await asyncio.gather(listener.closing(), board.app.shutdown())
+        hint, _ = await asyncio.gather(listener.next(), board.app.shutdown())
+        closing = await listener.closing()
         ready = await board.nobody.get("/health/ready")
         answer = await ada.post("/tasks", {"title": "still"})
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
             await board.connect(headers=ada.headers)
 
+    assert hint["type"] == "restarting"
+    assert 0 < hint["return_in"] < 2
     assert closing[0] == 1012
     assert (ready.status, ready.json["draining"]) == (503, True)
     assert answer.status == 201

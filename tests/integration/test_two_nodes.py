@@ -18,9 +18,11 @@ from actors.domain.commands import (
 from actors.domain.errors import KeyAlreadyUsed, TaskNotFound
 from actors.domain.events import Event
 from actors.domain.model import ProjectId, TaskId
-from actors.hub import Hub
+from actors.domain.state import ProjectState
+from actors.feed import Feed
 from actors.journal import Journal
 from actors.project import ProjectActor, Surroundings
+from actors.recalls import Source
 from actors.registry import Registry
 from server.representations import EventCodec
 from sql.database import Database
@@ -35,7 +37,7 @@ from tests.factories import (
     make_command,
     make_key,
 )
-from tests.unit.actors.fakes import FakeSocket, frame_line
+from tests.unit.actors.fakes import FakeSocket, LineWording, settle
 
 CODEC = EventCodec()
 
@@ -46,7 +48,7 @@ class Node:
 
     registry: Registry
     journal: Journal
-    hub: Hub
+    feed: Feed
     socket: FakeSocket
 
     async def actor(self, project_id: int = PROJECT) -> ProjectActor:
@@ -75,12 +77,19 @@ async def nodes(store: Store) -> AsyncIterator[list[Node]]:
 
 
 def start_node(store: Store) -> Node:
-    hub, journal = Hub(frame_line), Journal(store)
+    journal = Journal(store)
+
+    async def find(project_id: ProjectId) -> ProjectState:
+        return (await registry.get(project_id)).state
+
+    source = Source(log=store, codec=CODEC, find=find, look=lambda project_id: None)
+    feed = Feed(source, LineWording())
     socket = FakeSocket(make_caller(ADA))
-    hub.attach(socket)
-    around = Surroundings(store=store, journal=journal, codec=CODEC, feeds=(hub,))
+    feed.attach(socket)
+    around = Surroundings(store=store, journal=journal, codec=CODEC, feeds=(feed,))
+    registry = Registry(around)
     journal.start()
-    return Node(Registry(around), journal, hub, socket)
+    return Node(registry, journal, feed, socket)
 
 
 def create(number: int, **fields: object) -> CreateTask:
@@ -153,6 +162,7 @@ async def test_subscribers_of_both_nodes_see_every_version_once_in_order(
     await asyncio.gather(write_all(nodes[0], mine), write_all(nodes[1], theirs))
     await catch_up(*nodes)
 
+    await settle()
     head = len(await log_of(store))
     assert nodes[0].socket.versions == list(range(1, head + 1))
     assert nodes[1].socket.versions == list(range(2, head + 1))

@@ -366,4 +366,4 @@ async def test_changes_of_users_are_in_no_log_of_a_project(board: Board) -> None
     await ada.patch("/users/me", {"first_name": "Ada"})
 
     assert await board.value(count) == before
-    assert len(board.app[keys.HUB]) == 0
+    assert len(board.app[keys.FEED]) == 0

@@ -8,7 +8,8 @@ import pytest
 from aiohttp import WSMsgType
 
 from server import keys
-from server.websocket import _MESSAGES_A_SECOND, TOO_MANY
+from server.closing import TOO_MANY_MESSAGES
+from server.lines import MESSAGES_A_SECOND
 from tests.running_app import Board, running, until
 
 BAD = (4001, "Invalid token")
@@ -162,7 +163,12 @@ async def test_what_is_not_understood_is_said_and_closes_nothing(board: Board) -
         "[" * 5000: "malformed",
         "{}": "unknown_op",
         '{"op": "drop"}': "unknown_op",
-        '{"op": "auth", "token": "x"}': "already_authenticated",
+        '{"op": "auth"}': "malformed",
+        '{"op": "subscribe", "project_id": "7"}': "malformed",
+        '{"op": "subscribe", "project_id": 0}': "malformed",
+        '{"op": "subscribe", "project_id": 1, "since": -1}': "malformed",
+        '{"op": "subscribe", "project_id": 999999}': "project_not_found",
+        '{"op": "unsubscribe", "project_id": 1}': "not_subscribed",
     }
     for text, code in sent.items():
         await listener.ws.send_str(text)
@@ -206,7 +212,7 @@ async def test_nothing_is_left_of_sockets_that_closed(board: Board) -> None:
     app = board.app
     ada = await board.person()
     listeners = [await ada.listen() for _ in range(20)]
-    assert len(app[keys.HUB]) == len(app[keys.SOCKETS]) == 20
+    assert len(app[keys.FEED]) == len(app[keys.SOCKETS]) == 20
 
     for listener in listeners[:10]:
         await listener.ws.close()
@@ -214,7 +220,7 @@ async def test_nothing_is_left_of_sockets_that_closed(board: Board) -> None:
         listener.ws._conn.transport.abort()  # type: ignore[union-attr]
     await settled(board)
 
-    assert len(app[keys.HUB]) == len(app[keys.SOCKETS]) == 0
+    assert len(app[keys.FEED]) == len(app[keys.SOCKETS]) == 0
     assert app[keys.SESSIONS]._watches == {}
     assert (await ada.task())["version"] == 2
 
@@ -234,10 +240,10 @@ async def test_logging_out_closes_the_sockets_of_this_session(board: Board) -> N
 async def test_a_client_that_floods_is_closed(board: Board) -> None:
     listener = await (await board.person()).listen()
 
-    for _ in range(2 * _MESSAGES_A_SECOND + 100):
+    for _ in range(2 * MESSAGES_A_SECOND + 100):
         await listener.ws.send_str("x")
     received = [await listener.ws.receive(timeout=5)]
     while received[-1].type is WSMsgType.TEXT:
         received.append(await listener.ws.receive(timeout=5))
 
-    assert received[-1].data == TOO_MANY
+    assert received[-1].data == TOO_MANY_MESSAGES.code

@@ -1,25 +1,32 @@
 """What actors need, in memory: a store to interrupt, feeds that remember."""
 
 import asyncio
+import json
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 from actors.domain.commands import Command, CreateProject
+from actors.domain.criteria import Criteria
 from actors.domain.errors import ProjectNotFound
 from actors.domain.events import Batch, Entry
 from actors.domain.model import Caller, ProjectId, TaskId, UserId
 from actors.domain.state import ProjectState
-from actors.hub import Hub
+from actors.feed import Feed
 from actors.journal import Journal
-from actors.ports import Audience
+from actors.ports import Audience, Ending, Frames
 from actors.project import ProjectActor, Surroundings
+from actors.recalls import Source
 from actors.registry import Registry
+from actors.seats import Watcher
 from server.representations import EventCodec
+from server.wording import Words
 from tests.factories import (
     ADA,
+    AT,
     PROJECT,
     apply_all,
     make_batch,
@@ -183,10 +190,14 @@ class Recorder:
     def __init__(self) -> None:
         self.heard: list[tuple[frozenset[UserId], Entry]] = []
         self.doubts = 0
+        self.begun: list[int] = []
 
     def publish(self, audience: Audience, entries: Sequence[Entry]) -> None:
         users = frozenset(audience.members) | audience.others
         self.heard += [(users, entry) for entry in entries]
+
+    def begin(self, project_id: ProjectId, version: int) -> None:
+        self.begun.append(version)
 
     def doubt(self) -> None:
         self.doubts += 1
@@ -199,36 +210,117 @@ class Recorder:
         return [entry.event.type for users, entry in self.heard if user_id in users]
 
 
-@dataclass(eq=False)
-class FakeSocket:
-    """A subscriber that remembers."""
+class FakeOutlet:
+    """Remembers what is written; keeps as much of it as a test says."""
 
-    caller: Caller
-    session_id: int = 1
-    frames: list[bytes] = field(default_factory=list)
-    closed: tuple[int, str] | None = None
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        self.kept = 0
+        self.is_stuck = False
+        self.ended: Ending | None = None
+        self.most = 0
 
-    def deliver(self, frames: bytes) -> None:
-        self.frames.append(frames)
+    def write(self, data: bytes) -> None:
+        if self.ended is None:
+            self.frames.append(data)
+            self.kept += len(data) if self.is_stuck else 0
+            self.most = max(self.most, self.kept)
 
-    def close(self, code: int, reason: str) -> None:
-        self.closed = (code, reason)
+    def buffered(self) -> int:
+        return self.kept
+
+    def end(self, ending: Ending) -> None:
+        self.ended = self.ended or ending
+
+    def read(self) -> None:
+        """Have the client read all that is kept."""
+        self.kept = 0
+
+
+class FakeSocket(Watcher):
+    """A socket that remembers."""
+
+    def __init__(
+        self, caller: Caller, session_id: int = 1, *, is_together: bool = False
+    ):
+        self.fake = FakeOutlet()
+        super().__init__(caller, session_id, self.fake, is_together=is_together)
 
     @property
-    def lines(self) -> list[bytes]:
-        return b"".join(self.frames).splitlines()
+    def frames(self) -> list[bytes]:
+        return self.fake.frames
+
+    @property
+    def ended(self) -> Ending | None:
+        return self.fake.ended
+
+    @property
+    def messages(self) -> list[Any]:
+        return [json.loads(line) for line in b"".join(self.frames).splitlines()]
 
     @property
     def versions(self) -> list[int]:
-        return [EventCodec().decode(line).version for line in self.lines]
+        return [message["version"] for message in self.messages]
 
     @property
     def types(self) -> list[str]:
-        return [EventCodec().decode(line).type for line in self.lines]
+        return [message["type"] for message in self.messages]
+
+    @property
+    def stream(self) -> list[tuple[str, int]]:
+        """Type and version of each message, what came together apart."""
+        found = []
+        for message in self.messages:
+            inside = message["events"] if message["type"] == "events" else [message]
+            found += [(each["type"], each["version"]) for each in inside]
+        return found
 
 
-def frame_line(body: bytes) -> bytes:
-    return body + b"\n"
+class LineWording(Words):
+    """The real wording, a line a message; long ones in pieces."""
+
+    def event(self, body: bytes) -> Frames:
+        return _pieces(body)
+
+    def events(
+        self, project_id: ProjectId, first: int, last: int, bodies: Sequence[bytes]
+    ) -> Frames:
+        head = b'{"type":"events","project_id":%d,"from":%d,"to":%d,"events":['
+        return _pieces(head % (project_id, first, last) + b",".join(bodies) + b"]}")
+
+    async def snapshot(self, state: ProjectState, wanted: Criteria | None) -> Frames:
+        tasks = [
+            task.id
+            for task in state.tasks.values()
+            if wanted is None or wanted.matches(task, AT)
+        ]
+        return _pieces(
+            json.dumps(
+                {
+                    "type": "snapshot",
+                    "project_id": state.project_id,
+                    "version": state.version,
+                    "tasks": tasks,
+                    "padding": "x" * self.padding,
+                }
+            ).encode()
+        )
+
+    padding = 0
+
+    def subscribed(self, project_id: ProjectId, version: int) -> Frames:
+        head = b'{"type":"subscribed","project_id":%d,"version":%d}'
+        return _pieces(head % (project_id, version))
+
+    def unsubscribed(self, project_id: ProjectId, reason: str) -> Frames:
+        head = b'{"type":"unsubscribed","project_id":%d,"version":0,"reason":"%b"}'
+        return _pieces(head % (project_id, reason.encode()))
+
+
+def _pieces(body: bytes) -> Frames:
+    size = 16 * 1024
+    line = body + b"\n"
+    return tuple(line[start : start + size] for start in range(0, len(line), size))
 
 
 @dataclass
@@ -238,9 +330,10 @@ class Node:
     store: FakeStore
     journal: Journal
     recorder: Recorder
-    hub: Hub
+    feed: Feed
     registry: Registry
     clock: FakeClock
+    wording: LineWording
 
     async def actor(self, project_id: int = PROJECT) -> ProjectActor:
         return await self.registry.get(ProjectId(project_id))
@@ -254,23 +347,35 @@ async def running_node(
     if store is None:
         store = FakeStore()
         store.make_project()
-    journal, recorder, hub = Journal(store), Recorder(), Hub(frame_line)
+    journal, recorder = Journal(store), Recorder()
+
+    async def find(project_id: ProjectId) -> ProjectState:
+        return (await registry.get(project_id)).state
+
+    def look(project_id: ProjectId) -> ProjectState | None:
+        actor = registry.live(project_id)
+        return None if actor is None else actor.state
+
+    wording = LineWording()
+    source = Source(log=store, codec=EventCodec(), find=find, look=look)
+    feed = Feed(source, wording)
     clock = FakeClock()
     around = Surroundings(
         store=store,
         journal=journal,
         codec=EventCodec(),
-        feeds=(recorder, hub),
+        feeds=(recorder, feed),
         mailbox_size=mailbox_size,
         batch_limit=batch_limit,
     )
     registry = Registry(around, clock=clock, idle_seconds=600)
     journal.start()
     try:
-        yield Node(store, journal, recorder, hub, registry, clock)
+        yield Node(store, journal, recorder, feed, registry, clock, wording)
     finally:
         store.gate.set()
         store.load_gate.set()
+        await feed.close()
         await registry.close()
         await journal.close()
 
@@ -291,6 +396,12 @@ async def settle() -> None:
     """Let every task that can run do so until all wait for something else."""
     for _ in range(20):
         await asyncio.sleep(0)
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Let the loop run until it is so; the time limit of tests ends what never is."""
+    while not is_so():  # noqa: ASYNC110 (what is waited for has no event)
+        await asyncio.sleep(0.001)
 
 
 def _open_gate() -> asyncio.Event:

@@ -118,7 +118,7 @@ async def test_commands_of_a_batch_see_what_earlier_ones_did(node: Node) -> None
 async def test_memory_is_never_ahead_of_the_database(node: Node) -> None:
     actor = await node.actor()
     socket = FakeSocket(make_caller(ADA))
-    node.hub.attach(socket)
+    node.feed.attach(socket)
     node.store.gate.clear()
 
     asked = asyncio.create_task(actor.ask(create(1)))
@@ -378,7 +378,7 @@ async def test_already_seen_versions_are_ignored(node: Node) -> None:
 async def test_a_gap_is_filled_in_order(node: Node) -> None:
     actor = await node.actor()
     socket = FakeSocket(make_caller(ADA))
-    node.hub.attach(socket)
+    node.feed.attach(socket)
     for number in range(10, 13):
         node.store.write(create(number))
 
@@ -703,7 +703,7 @@ async def test_admins_hear_what_is_in_an_inbox_and_managers_do_not(
     admin = FakeSocket(make_caller(90, UserRole.ADMIN))
     manager = FakeSocket(make_caller(91, UserRole.MANAGER))
     for socket in (owner, admin, manager):
-        node.hub.attach(socket)
+        node.feed.attach(socket)
 
     await (await node.actor(8)).ask(create(1, caller=make_caller(BOB)))
     await (await node.actor()).ask(create(2))
@@ -715,7 +715,7 @@ async def test_admins_hear_what_is_in_an_inbox_and_managers_do_not(
 
 async def test_who_made_a_project_hears_of_it(node: Node) -> None:
     socket = FakeSocket(make_caller(CYD))
-    node.hub.attach(socket)
+    node.feed.attach(socket)
 
     await node.registry.create(make_command(CreateProject, project_id=8, owner_id=CYD))
 
@@ -734,11 +734,11 @@ async def test_both_owners_hear_that_a_project_was_handed_over(node: Node) -> No
 async def test_events_for_the_same_users_are_published_together(node: Node) -> None:
     actor = await node.actor()
     socket = FakeSocket(make_caller(ADA))
-    node.hub.attach(socket)
+    node.feed.attach(socket)
 
     await ask_all(actor, create(1), create(2), create(3, assigned_to=BOB))
 
-    assert [frames.count(b"\n") for frames in socket.frames] == [2, 1]
+    assert [frames.count(b"\n") for frames in socket.frames] == [3]
 
 
 async def test_a_change_of_members_is_published_apart_from_tasks(node: Node) -> None:
@@ -763,7 +763,7 @@ async def test_a_change_of_members_is_published_apart_from_tasks(node: Node) -> 
 async def test_a_reader_gets_what_another_node_wrote(node: Node) -> None:
     actor = await node.actor()
     socket = FakeSocket(make_caller(ADA))
-    node.hub.attach(socket)
+    node.feed.attach(socket)
     node.store.write(create(1))
 
     await actor.reach(2)

@@ -15,7 +15,7 @@ from loadtests.watchers import (
     head_size,
     masked_frame,
 )
-from server.frames import close_frame, text_frame
+from server.frames import FRAGMENT_BYTES, close_frame, text_frame, text_frames
 
 _ACCEPTED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
 
@@ -99,6 +99,24 @@ async def test_versions_in_order_are_no_problem_in_whatever_pieces(
     assert ledger.problems == []
     frames = [frame for frames in ledger.after.values() for frame in frames]
     assert [len(frame.arrivals) for frame in frames] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("at_once", [1000, FRAGMENT_BYTES, 1_000_000])
+async def test_fragments_are_joined_and_what_is_between_them_answered(
+    at_once: int,
+) -> None:
+    ledger = Ledger()
+    first, second = await watcher(ledger, 4), await watcher(ledger, 4)
+    events = [event(version, "5" * FRAGMENT_BYTES) for version in (5, 6)]
+    message = {"type": "events", "from": 5, "to": 6, "events": events}
+    begin, *between, end = text_frames(json.dumps(message).encode())
+
+    feed(first, b"".join((begin, *between, end)), at_once=at_once)
+    feed(second, b"".join((begin, *between, b"\x89\x02hi", end)), at_once=at_once)
+
+    assert [first.last, second.last] == [6, 6]
+    assert second.transport.written == masked_frame(0x8A, b"hi")
+    assert ledger.problems == []
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,13 @@ import struct
 
 import pytest
 
-from server.frames import close_frame, text_frame
+from server.frames import (
+    FRAGMENT_BYTES,
+    close_frame,
+    pong_frame,
+    text_frame,
+    text_frames,
+)
 
 
 def read(frame: bytes) -> tuple[int, bytes]:
@@ -47,3 +53,24 @@ def test_a_reason_has_to_fit_into_a_control_frame() -> None:
 
     with pytest.raises(ValueError, match="too long"):
         close_frame(1000, "x" * 124)
+
+
+def test_a_pong_repeats_its_ping() -> None:
+    assert read(pong_frame(b"hello")) == (0x8A, b"hello")
+
+
+@pytest.mark.parametrize("size", [0, 1, FRAGMENT_BYTES])
+def test_what_is_short_is_one_frame(size: int) -> None:
+    assert text_frames(b"x" * size) == (text_frame(b"x" * size),)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_what_is_long_is_one_message_in_fragments(count: int) -> None:
+    payload = b"xyz" * (count * FRAGMENT_BYTES // 3 + 1)
+
+    frames = [read(frame) for frame in text_frames(payload)]
+
+    firsts = [first for first, _ in frames]
+    assert firsts == [0x01, *[0x00] * (count - 1), 0x80]
+    assert b"".join(part for _, part in frames) == payload
+    assert all(len(part) <= FRAGMENT_BYTES for _, part in frames)

@@ -8,23 +8,14 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from small_app import ADA
 
-from actors.domain.model import UserRole
-from actors.hub import Hub
+from actors.ports import Ending
+from actors.seats import Lag
 from server import keys
-from server.frames import text_frame
+from server.closing import RESTART, SLOW
+from server.lines import MESSAGES_A_SECOND, Allowance, Line, Socket
 from server.problems import Problem
-from server.websocket import (
-    _MESSAGES_A_SECOND,
-    RESTART,
-    SLOW,
-    SLOW_BYTES,
-    Line,
-    Socket,
-    Sockets,
-    _Allowance,
-    connect,
-    reseat,
-)
+from server.sockets import Sockets
+from server.websocket import connect
 from tests.running_app import CONFIG, Board
 from tests.unit.actors.fakes import settle
 
@@ -68,44 +59,61 @@ def code_of(frame: bytes) -> int:
     return int(code)
 
 
-async def test_a_line_writes_what_it_is_given(
+async def test_a_line_writes_what_it_is_given_and_says_what_waits(
     line: Line, transport: FakeTransport
 ) -> None:
-    line.deliver(b"one")
-    line.deliver(b"x" * SLOW_BYTES * 2)
+    line.write(b"one")
+    transport.waiting = 7
 
-    assert transport.written == [b"one", b"x" * SLOW_BYTES * 2]
-
-
-async def test_a_line_on_which_too_much_waits_is_closed_once(
-    line: Line, transport: FakeTransport
-) -> None:
-    transport.waiting = SLOW_BYTES + 1
-
-    for _ in range(3):
-        line.deliver(b"more")
-
-    (frame,) = transport.written
-    assert code_of(frame) == SLOW
+    assert transport.written == [b"one"]
+    assert line.buffered() == 7
 
 
 async def test_the_first_reason_counts_and_nothing_follows_it(
     line: Line, transport: FakeTransport
 ) -> None:
     line.close(RESTART, "first")
-    line.close(SLOW, "second")
-    line.deliver(b"late")
+    line.close(SLOW)
+    line.write(b"late")
 
     (frame,) = transport.written
-    assert (code_of(frame), frame[4:]) == (RESTART, b"first")
+    assert (code_of(frame), frame[4:]) == (1012, b"first")
+    assert line.buffered() == 0
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [
+        (Ending.SLOW, 4008),
+        (Ending.FORBIDDEN, 4403),
+        (Ending.SESSION_ENDED, 4001),
+        (Ending.UNAVAILABLE, 1013),
+    ],
+)
+async def test_each_ending_has_its_code(
+    line: Line, transport: FakeTransport, ending: Ending, code: int
+) -> None:
+    line.end(ending)
+
+    assert code_of(transport.written[0]) == code
+
+
+async def test_who_is_not_there_is_cut_off_without_a_word(
+    line: Line, transport: FakeTransport
+) -> None:
+    line.abort()
+    line.close(SLOW)
+
+    assert transport.was_aborted.is_set()
+    assert transport.written == []
 
 
 async def test_who_does_not_answer_a_goodbye_is_cut_off(
     line: Line, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.websocket._CLOSE_SECONDS", 0)
+    monkeypatch.setattr("server.lines.CLOSE_SECONDS", 0)
 
-    line.close(RESTART, "bye")
+    line.close(RESTART)
 
     await asyncio.wait_for(transport.was_aborted.wait(), 5)
 
@@ -115,31 +123,69 @@ async def test_a_line_that_is_gone_is_not_written_to(
 ) -> None:
     transport.is_gone = True
 
-    line.deliver(b"late")
-    line.close(RESTART, "later")
+    line.write(b"late")
+    line.close(RESTART)
 
     assert transport.written == []
 
 
-async def test_draining_says_goodbye_to_all_and_waits_for_them() -> None:
+async def test_draining_tells_all_when_to_return_and_waits_for_them() -> None:
     sockets, transport = Sockets(), FakeTransport()
-    with sockets.open(transport):
-        draining = asyncio.create_task(sockets.drain())
-        await settle()
-        assert not draining.done()
-        assert sockets.is_draining
-        assert code_of(transport.written[0]) == RESTART
+    line = sockets.open(transport)
+    assert sockets.admit(Socket(line, ADA))
+    draining = asyncio.create_task(sockets.drain())
+    await settle()
+    assert not draining.done()
+    assert sockets.is_draining
+    hint, goodbye = transport.written
+    assert b'"restarting"' in hint
+    assert code_of(goodbye) == 1012
+    sockets.close(line)
     await draining
 
     assert len(sockets) == 0
 
 
+async def test_a_message_under_way_is_not_broken_by_the_hint() -> None:
+    sockets, transport = Sockets(), FakeTransport()
+    line = sockets.open(transport)
+    socket = Socket(line, ADA)
+    sockets.admit(socket)
+    socket.lag = Lag(0)
+    draining = asyncio.create_task(sockets.drain())
+    await settle()
+
+    assert [code_of(frame) for frame in transport.written] == [1012]
+    sockets.close(line)
+    await draining
+
+
+async def test_draining_is_spread_over_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("server.sockets._BATCH_SECONDS", 0.001)
+    monkeypatch.setattr("server.sockets.CLOSE_SECONDS", 0)
+    sockets, transports = Sockets(), [FakeTransport() for _ in range(10)]
+    for transport in transports:
+        sockets.open(transport)
+    pauses: list[int] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(sum(bool(transport.written) for transport in transports))
+
+    monkeypatch.setattr("server.sockets.asyncio.sleep", sleep)
+    await sockets.drain(0.005)
+
+    assert pauses == [2, 4, 6, 8]
+    assert all(transport.written for transport in transports)
+
+
 async def test_draining_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.websocket._CLOSE_SECONDS", 0)
+    monkeypatch.setattr("server.sockets.CLOSE_SECONDS", 0)
     sockets = Sockets()
-    with sockets.open(FakeTransport()):
-        await sockets.drain()
-        assert len(sockets) == 1
+    sockets.open(FakeTransport())
+    await sockets.drain()
+    assert len(sockets) == 1
 
 
 async def test_draining_nobody_is_done_at_once() -> None:
@@ -150,24 +196,25 @@ async def test_draining_nobody_is_done_at_once() -> None:
     assert sockets.is_draining
 
 
-async def test_who_has_another_role_is_seated_anew(line: Line) -> None:
-    hub = Hub(text_frame)
-    socket = Socket(line, ADA)
-    hub.attach(socket)
+async def test_a_user_has_so_many_sockets_and_no_more() -> None:
+    sockets = Sockets(most_of_user=2)
+    lines = [sockets.open(FakeTransport()) for _ in range(3)]
+    admitted = [sockets.admit(Socket(line, ADA)) for line in lines]
+    sockets.close(lines[0])
+    another = sockets.admit(Socket(lines[2], ADA))
 
-    reseat(hub, {ADA.session_id: UserRole.ADMIN, 999: UserRole.MANAGER})
-
-    assert socket.caller.role is UserRole.ADMIN
-    assert list(hub) == [socket]
-    hub.detach(socket)
-    assert len(hub) == 0
-    assert not any(hub._by_role.values())
+    assert admitted == [True, True, False]
+    assert another
+    for line in lines:
+        sockets.close(line)
+    assert not sockets._by_user
 
 
-async def test_a_socket_is_a_subscriber_of_its_session(line: Line) -> None:
+async def test_a_socket_is_a_watcher_of_its_session(line: Line) -> None:
     socket = Socket(line, ADA)
 
     assert (socket.caller, socket.session_id) == (ADA.caller, ADA.session_id)
+    assert not hasattr(socket, "__dict__")
 
 
 @pytest.mark.parametrize("origin", ["null", "http://[", "https://evil", "", "x:y"])
@@ -242,8 +289,8 @@ async def test_without_redis_a_shared_ticket_is_tried_again_later(
 
 
 def test_an_allowance_is_used_up_and_grows_again() -> None:
-    allowance = _Allowance()
-    used = [allowance.take(1000.0) for _ in range(2 * _MESSAGES_A_SECOND + 1)]
+    allowance = Allowance()
+    used = [allowance.take(1000.0) for _ in range(2 * MESSAGES_A_SECOND + 1)]
 
-    assert used == [True] * (2 * _MESSAGES_A_SECOND) + [False]
+    assert used == [True] * (2 * MESSAGES_A_SECOND) + [False]
     assert allowance.take(1001.0)

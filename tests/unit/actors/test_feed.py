@@ -1,0 +1,594 @@
+"""Subscriptions: exactly the events, in order, or a snapshot that says so."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import pairwise
+
+import pytest
+
+from actors.domain.commands import (
+    AddComment,
+    CreateTask,
+    DeleteProject,
+    PutMember,
+    RemoveMember,
+    UpdateProject,
+    UpdateTask,
+)
+from actors.domain.criteria import Criteria
+from actors.domain.errors import ProjectNotFound, StoreUnavailable
+from actors.domain.model import MemberRole, ProjectId, TaskStatus, UserId, UserRole
+from actors.latecomers import BUFFER_BYTES
+from actors.ports import Ending
+from tests.factories import ADA, BOB, CYD, PROJECT, make_caller, make_command
+from tests.unit.actors.fakes import (
+    FakeSocket,
+    Node,
+    ask_all,
+    running_node,
+    settle,
+    until,
+)
+
+PENDING = Criteria(statuses=frozenset({TaskStatus.PENDING}))
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[Node]:
+    async with running_node() as node:
+        yield node
+
+
+def create(number: int, **fields: object) -> CreateTask:
+    return make_command(CreateTask, task_id=number, **fields)
+
+
+async def write(node: Node, count: int, start: int = 1) -> None:
+    actor = await node.actor()
+    await ask_all(actor, *(create(number) for number in range(start, start + count)))
+    await settle()
+
+
+async def subscribed(  # noqa: PLR0913 (each test names one or two)
+    node: Node,
+    *,
+    user_id: int = ADA,
+    role: UserRole = UserRole.USER,
+    session: int = 1,
+    is_together: bool = False,
+    since: int | None = None,
+    wants_snapshot: bool = False,
+    criteria: Criteria | None = None,
+) -> FakeSocket:
+    socket = FakeSocket(make_caller(user_id, role), session, is_together=is_together)
+    node.feed.attach(socket)
+    await node.feed.subscribe(
+        socket,
+        PROJECT,
+        since=since,
+        wants_snapshot=wants_snapshot,
+        criteria=criteria,
+    )
+    return socket
+
+
+def told(*versions: int) -> list[tuple[str, int]]:
+    return [("task_created", version) for version in versions]
+
+
+async def test_who_subscribes_is_told_where_and_hears_what_follows(node: Node) -> None:
+    await write(node, 2)
+    socket = await subscribed(node)
+
+    await write(node, 2, start=3)
+
+    assert socket.stream == [("subscribed", 3), *told(4, 5)]
+
+
+@pytest.mark.parametrize("is_together", [False, True])
+@pytest.mark.parametrize("since", range(1, 7))
+async def test_who_resumes_gets_exactly_what_was_missed(
+    node: Node, since: int, is_together: bool
+) -> None:
+    await write(node, 5)
+
+    socket = await subscribed(node, since=since, is_together=is_together)
+
+    missed = told(*range(since + 1, 7))
+    assert socket.stream == [*missed, ("subscribed", 6)]
+    assert len(socket.frames) == 1 + bool(missed)
+
+
+async def test_what_waits_together_names_its_versions(node: Node) -> None:
+    await write(node, 4)
+
+    socket = await subscribed(node, since=2, is_together=True)
+
+    message = socket.messages[0]
+    assert (message["from"], message["to"], message["project_id"]) == (3, 5, PROJECT)
+
+
+async def test_a_missed_part_of_the_log_is_read_once_for_all(node: Node) -> None:
+    for number in range(1, 51):
+        node.store.write(create(number))
+    reads: list[int] = []
+    read = node.store.events_since
+
+    async def counted(project_id: ProjectId, version: int, limit: int) -> list[bytes]:
+        reads.append(version)
+        return await read(project_id, version, limit)
+
+    node.store.events_since = counted  # type: ignore[method-assign,assignment]  # a fake
+    sockets = [await subscribed(node, since=1 + n % 50) for n in range(100)]
+    await until(lambda: all(socket.stream for socket in sockets))
+
+    for n, socket in enumerate(sockets):
+        missed = told(*range(2 + n % 50, 52))
+        assert socket.stream == [*missed, ("subscribed", 51)]
+    assert len(reads) <= 2
+
+
+@pytest.mark.parametrize("since", [0, 99])
+async def test_who_missed_too_much_or_knows_too_much_gets_the_state(
+    node: Node, monkeypatch: pytest.MonkeyPatch, since: int
+) -> None:
+    monkeypatch.setattr("actors.recalls.RING_EVENTS", 2)
+    node.store.write(create(1))
+    node.store.write(create(2))
+
+    socket = await subscribed(node, since=since)
+    await until(lambda: len(socket.messages) == 2)
+    await write(node, 1, start=3)
+
+    assert socket.stream == [("snapshot", 3), ("subscribed", 3), *told(4)]
+    assert socket.messages[0]["tasks"] == [1, 2]
+
+
+async def test_a_log_that_does_not_go_back_so_far_means_the_state(node: Node) -> None:
+    for number in range(1, 4):
+        node.store.write(create(number))
+    await node.actor()
+    node.store.logs[PROJECT][1] = node.store.logs[PROJECT][2]  # version 2 is gone
+    del node.store.logs[PROJECT][2]
+
+    socket = await subscribed(node, since=1)
+    await until(lambda: len(socket.messages) == 2)
+
+    assert socket.stream == [("snapshot", 4), ("subscribed", 4)]
+
+
+async def test_a_snapshot_is_made_once_for_all_who_ask(node: Node) -> None:
+    made: list[int] = []
+    snapshot = node.wording.snapshot
+
+    async def counted(*asked: object) -> tuple[bytes, ...]:
+        made.append(1)
+        return await snapshot(*asked)  # type: ignore[arg-type]  # the same arguments
+
+    node.wording.snapshot = counted  # type: ignore[method-assign,assignment]  # a fake
+    sockets = [await subscribed(node, wants_snapshot=True) for _ in range(50)]
+    await until(lambda: all(len(socket.messages) == 2 for socket in sockets))
+
+    assert all(s.stream == [("snapshot", 1), ("subscribed", 1)] for s in sockets)
+    assert len({id(socket.frames[0]) for socket in sockets}) == 1
+    assert len(made) == 1
+
+
+async def test_events_during_a_snapshot_follow_it(node: Node) -> None:
+    snapshot = node.wording.snapshot
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(*asked: object) -> tuple[bytes, ...]:
+        frames = await snapshot(*asked)  # type: ignore[arg-type]  # the same arguments
+        began.set()
+        await go_on.wait()
+        return frames
+
+    node.wording.snapshot = slowly  # type: ignore[method-assign,assignment]  # a fake
+    socket = await subscribed(node, wants_snapshot=True)
+    await began.wait()
+    await write(node, 3)
+    assert socket.stream == []
+    go_on.set()
+    await until(lambda: len(socket.messages) == 5)
+
+    assert socket.stream == [("snapshot", 1), ("subscribed", 1), *told(2, 3, 4)]
+
+
+async def test_a_project_that_one_may_not_see_is_not_there(node: Node) -> None:
+    with pytest.raises(ProjectNotFound):
+        await subscribed(node, user_id=CYD)
+
+
+async def test_one_write_a_socket_a_pass(node: Node) -> None:
+    actor = await node.actor()
+    sockets = [await subscribed(node) for _ in range(3)]
+
+    await ask_all(actor, *(create(number) for number in range(1, 11)))
+    await settle()
+
+    for socket in sockets:
+        assert socket.stream == [("subscribed", 1), *told(*range(2, 12))]
+        assert len(socket.frames) == 2
+    assert len({id(socket.frames[1]) for socket in sockets}) == 1
+
+
+async def test_a_reply_comes_after_what_was_published_before_it(node: Node) -> None:
+    socket = await subscribed(node)
+    actor = await node.actor()
+    asked = asyncio.create_task(actor.ask(create(1)))
+    while actor.state.version == 1:  # noqa: ASYNC110 (no pass may run in between)
+        await asyncio.sleep(0)
+
+    node.feed.say(socket, (b'{"type":"pong","version":0}\n',))
+
+    assert socket.stream == [("subscribed", 1), *told(2), ("pong", 0)]
+    await asked
+    await settle()
+    assert len(socket.messages) == 3
+
+
+async def test_what_another_node_wrote_meanwhile_is_no_gap(node: Node) -> None:
+    socket = await subscribed(node)
+    await write(node, 1)
+    node.clock.advance(601)
+    assert await node.registry.evict_idle() == 1
+    for number in range(10, 15):
+        node.store.write(create(number))
+
+    await write(node, 1, start=20)
+    await until(lambda: len(socket.messages) == 8)
+
+    assert socket.stream == [("subscribed", 1), *told(*range(2, 9))]
+
+
+async def test_who_was_removed_by_another_node_gets_nothing_of_what_followed(
+    node: Node,
+) -> None:
+    node.store.write(make_command(PutMember, user_id=BOB))
+    bob, ada = await subscribed(node, user_id=BOB), await subscribed(node)
+    node.clock.advance(601)
+    await node.registry.evict_idle()
+    node.store.write(make_command(RemoveMember, user_id=BOB))
+    node.store.write(create(1))
+
+    await write(node, 1, start=2)
+    await until(lambda: len(ada.messages) == 4)
+
+    assert bob.stream == [("subscribed", 2), ("unsubscribed", 0)]
+    assert bob.ended is Ending.FORBIDDEN
+
+
+async def test_a_database_that_lost_events_is_told_of_by_a_snapshot(
+    node: Node,
+) -> None:
+    await write(node, 3)
+    socket = await subscribed(node)
+    node.feed.begin(PROJECT, 2)
+    await until(lambda: "snapshot" in socket.types)
+
+    assert socket.stream[0] == ("subscribed", 4)
+
+
+async def test_a_removed_member_gets_nothing_of_a_later_version(node: Node) -> None:
+    node.store.write(make_command(PutMember, user_id=BOB))
+    bob, ada = await subscribed(node, user_id=BOB), await subscribed(node)
+    actor = await node.actor()
+
+    await ask_all(
+        actor,
+        create(1),
+        make_command(RemoveMember, user_id=BOB),
+        create(2),
+        make_command(PutMember, user_id=BOB),
+        create(3),
+    )
+    await settle()
+
+    assert bob.stream == [
+        ("subscribed", 2),
+        ("task_created", 3),
+        ("member_removed", 4),
+        ("unsubscribed", 0),
+    ]
+    assert bob.ended is Ending.FORBIDDEN
+    assert [version for _, version in ada.stream] == [2, 3, 4, 5, 6, 7]
+
+
+async def test_an_admin_who_is_removed_as_a_member_sees_on(node: Node) -> None:
+    node.store.write(make_command(PutMember, user_id=BOB))
+    bob = await subscribed(node, user_id=BOB, role=UserRole.ADMIN)
+    actor = await node.actor()
+
+    await ask_all(actor, make_command(RemoveMember, user_id=BOB), create(1))
+    await settle()
+
+    assert bob.ended is None
+    assert [version for _, version in bob.stream] == [2, 3, 4]
+
+
+@pytest.mark.parametrize("is_member", [False, True])
+async def test_a_handover_shuts_nobody_out(node: Node, is_member: bool) -> None:
+    if is_member:
+        node.store.write(make_command(PutMember, user_id=BOB))
+    people = [await subscribed(node)]
+    if is_member:
+        people.append(await subscribed(node, user_id=BOB))
+    actor = await node.actor()
+
+    await actor.ask(make_command(UpdateProject, owner_id=BOB))
+    await actor.ask(create(1))
+    await settle()
+
+    head = actor.state.version
+    for person in people:
+        assert person.ended is None
+        assert person.versions[-1] == head
+
+
+async def test_a_deleted_project_ends_its_subscriptions_only(node: Node) -> None:
+    socket = await subscribed(node)
+    actor = await node.actor()
+
+    await actor.ask(make_command(DeleteProject))
+    await settle()
+
+    assert socket.types == ["subscribed", "project_deleted", "unsubscribed"]
+    assert socket.ended is None
+    assert socket.seats == ()
+
+
+async def test_another_role_is_another_right(node: Node) -> None:
+    one = await subscribed(node, user_id=BOB, role=UserRole.MANAGER, session=5)
+    other = await subscribed(node, user_id=ADA, role=UserRole.ADMIN, session=6)
+
+    node.feed.reseat({5: UserRole.USER, 6: UserRole.USER})
+    await write(node, 1)
+
+    assert one.stream == [("subscribed", 1), ("unsubscribed", 0)]
+    assert one.ended is Ending.FORBIDDEN
+    assert other.stream == [("subscribed", 1), *told(2)]
+
+
+async def test_an_ended_session_gets_nothing_more(node: Node) -> None:
+    socket = await subscribed(node, session=5)
+    actor = await node.actor()
+    asked = asyncio.create_task(actor.ask(create(1)))
+    while actor.state.version == 1:  # noqa: ASYNC110 (no pass may run in between)
+        await asyncio.sleep(0)
+
+    node.feed.end_sessions(frozenset({5}))
+    await asked
+    await settle()
+
+    assert socket.stream == [("subscribed", 1)]
+    assert socket.ended is Ending.SESSION_ENDED
+
+
+async def test_unsubscribing_is_confirmed_and_silences(node: Node) -> None:
+    socket = await subscribed(node)
+
+    assert node.feed.unsubscribe(socket, PROJECT)
+    assert not node.feed.unsubscribe(socket, PROJECT)
+    await write(node, 1)
+
+    assert socket.types == ["subscribed", "unsubscribed"]
+
+
+async def test_a_second_subscription_takes_the_place_of_the_first(node: Node) -> None:
+    socket = await subscribed(node)
+    await write(node, 2)
+
+    await node.feed.subscribe(socket, PROJECT, since=2)
+    await write(node, 1, start=5)
+
+    assert socket.stream == [
+        ("subscribed", 1),
+        *told(2, 3),
+        *told(3),
+        ("subscribed", 3),
+        *told(4),
+    ]
+
+
+@pytest.mark.parametrize("is_together", [False, True])
+async def test_who_falls_behind_gets_everything_later(
+    node: Node, is_together: bool
+) -> None:
+    slow = await subscribed(node, is_together=is_together)
+    other = await subscribed(node)
+    slow.fake.kept = BUFFER_BYTES
+    slow.fake.is_stuck = True
+
+    for start in range(1, 200, 10):
+        await write(node, 10, start=start)
+    before = len(slow.frames)
+    slow.fake.is_stuck = False
+    slow.fake.read()
+    await until(lambda: slow.lag is None)
+
+    assert before == 1
+    assert slow.stream == other.stream == [("subscribed", 1), *told(*range(2, 202))]
+    assert max(map(len, slow.frames)) < BUFFER_BYTES
+
+
+async def test_who_falls_behind_further_than_the_ring_gets_the_state(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.recalls.RING_EVENTS", 5)
+    slow = await subscribed(node)
+    channel = slow.seats[0].channel
+    channel.ring._most_events = 5
+    slow.fake.kept = BUFFER_BYTES
+
+    await write(node, 20)
+    slow.fake.read()
+    await until(lambda: slow.lag is None and len(slow.messages) > 1)
+    await write(node, 1, start=50)
+
+    assert slow.stream == [("subscribed", 1), ("snapshot", 21), *told(22)]
+
+
+async def test_a_large_snapshot_goes_out_piece_by_piece(node: Node) -> None:
+    node.wording.padding = 500_000
+    socket = await subscribed(node, wants_snapshot=True)
+    socket.fake.is_stuck = True
+    await until(lambda: socket.lag is not None)
+    await write(node, 2)
+    node.feed.say(socket, (b'{"type":"pong","version":0}\n',))
+    while len(socket.frames) < 31:
+        await asyncio.sleep(0.001)
+        socket.fake.read()
+    await until(lambda: socket.lag is None and len(socket.messages) == 5)
+
+    assert socket.stream[0] == ("snapshot", 1)
+    assert sorted(socket.stream[1:]) == sorted(
+        [("pong", 0), ("subscribed", 1), *told(2, 3)]
+    )
+    assert socket.fake.most <= BUFFER_BYTES
+
+
+async def test_who_does_not_read_at_all_is_ended(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.latecomers.SLOW_SECONDS", 0.05)
+    slow = await subscribed(node)
+    slow.fake.kept = BUFFER_BYTES
+
+    await write(node, 1)
+    await until(lambda: slow.ended is not None)
+
+    assert slow.ended is Ending.SLOW
+    assert node.feed.behind == 0
+
+
+async def test_who_talks_without_listening_is_ended(node: Node) -> None:
+    slow = await subscribed(node)
+    slow.fake.kept = BUFFER_BYTES
+
+    for _ in range(200):
+        node.feed.say(slow, (b"pong\n",))
+
+    assert slow.ended is Ending.SLOW
+
+
+async def test_a_filter_tells_what_matches_and_what_left(node: Node) -> None:
+    plain = await subscribed(node, criteria=PENDING)
+    together = await subscribed(node, criteria=PENDING, is_together=True)
+    actor = await node.actor()
+    done = make_command(UpdateTask, task_id=1, status=TaskStatus.IN_PROGRESS)
+
+    await actor.ask(create(1))
+    await actor.ask(create(2, status=TaskStatus.COMPLETED))
+    await actor.ask(done)
+    await actor.ask(make_command(UpdateTask, task_id=1, title="x"))
+    await actor.ask(create(3))
+    await settle()
+
+    expected = [("subscribed", 1), *told(2), ("task_left", 4), *told(6)]
+    assert plain.stream == together.stream == expected
+    assert plain.messages[2] == {
+        "type": "task_left",
+        "project_id": PROJECT,
+        "version": 4,
+        "task_id": 1,
+    }
+    ranges = [(m["from"], m["to"]) for m in together.messages[1:]]
+    assert ranges[0][0] == 2
+    assert all(after[0] == before[1] + 1 for before, after in pairwise(ranges))
+
+
+async def test_a_filter_hides_comments_of_other_tasks(node: Node) -> None:
+    actor = await node.actor()
+    await actor.ask(create(1))
+    await actor.ask(create(2, status=TaskStatus.COMPLETED))
+    socket = await subscribed(node, criteria=PENDING)
+
+    await actor.ask(make_command(AddComment, task_id=1, comment_id=1))
+    await actor.ask(make_command(AddComment, task_id=2, comment_id=2))
+    await settle()
+
+    assert socket.stream == [("subscribed", 3), ("comment_created", 4)]
+
+
+async def test_a_filtered_snapshot_has_what_matches(node: Node) -> None:
+    await ask_all(await node.actor(), create(1), create(2, status=TaskStatus.COMPLETED))
+
+    socket = await subscribed(node, criteria=PENDING, wants_snapshot=True)
+    await until(lambda: len(socket.messages) == 2)
+
+    assert socket.messages[0]["tasks"] == [1]
+
+
+async def test_heads_are_what_was_written_and_no_more(node: Node) -> None:
+    socket, slow = await subscribed(node), await subscribed(node)
+    slow.fake.kept = BUFFER_BYTES
+
+    await write(node, 2)
+
+    assert node.feed.heads(socket) == ((PROJECT, 3),)
+    assert node.feed.heads(slow) == ()
+
+
+async def test_while_the_database_is_away_who_resumes_waits(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.recalls._PAUSE_SECONDS", 0.001)
+    node.store.write(create(1))
+    await node.actor()
+    node.store.read_errors.extend([StoreUnavailable(), StoreUnavailable()])
+
+    socket = await subscribed(node, since=1)
+    await until(lambda: len(socket.messages) == 2)
+
+    assert socket.stream == [*told(2), ("subscribed", 2)]
+
+
+async def test_who_waits_too_long_for_the_database_is_sent_away(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.recalls._PAUSE_SECONDS", 0.001)
+    node.store.write(create(1))
+    await node.actor()
+    node.store.read_errors.extend([StoreUnavailable()] * 50)
+
+    socket = await subscribed(node, since=1)
+    await until(lambda: socket.ended is not None)
+
+    assert socket.ended is Ending.UNAVAILABLE
+
+
+async def test_a_broken_log_ends_who_waits_for_it(node: Node) -> None:
+    node.store.write(create(1))
+    await node.actor()
+    node.store.read_errors.append(RuntimeError("boom"))
+
+    socket = await subscribed(node, since=1)
+    await until(lambda: socket.ended is not None)
+
+    assert socket.ended is Ending.UNAVAILABLE
+
+
+async def test_rings_of_projects_that_nobody_watches_are_let_go(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.channels._KEPT_CHANNELS", 1)
+    for number in (8, 9, 10):
+        node.store.make_project(number)
+        await (await node.actor(number)).ask(create(number))
+    socket = await subscribed(node)
+
+    node.feed.tidy()
+
+    kept = [channel.project_id for channel in node.feed._channels]
+    assert kept == [10, PROJECT]
+    assert socket.ended is None
+
+
+async def test_a_member_is_a_subscriber_like_the_owner(node: Node) -> None:
+    node.store.write(make_command(PutMember, user_id=BOB, role=MemberRole.VIEWER))
+    bob = await subscribed(node, user_id=UserId(BOB))
+
+    await write(node, 1)
+
+    assert bob.stream == [("subscribed", 2), *told(3)]
