@@ -128,7 +128,7 @@ class Live:
                 await side.publish()
                 await side.crowd.ask("report")
                 await side.crowd.ask("settle")
-            worked = [_worked(side) for side in sides]
+            worked = [side.worked() for side in sides]
             for _ in range(self._scale.events):
                 for number, side in enumerate(sides):
                     seconds, waits = await side.publish_to_readers()
@@ -137,7 +137,7 @@ class Live:
         for number, side in enumerate(sides):
             work, watching = (
                 (after - before) / self._scale.events * 1000
-                for after, before in zip(_worked(side), worked[number], strict=True)
+                for after, before in zip(side.worked(), worked[number], strict=True)
             )
             print(
                 f"{side.name}: an event to all {_milliseconds(took[number])}, "
@@ -259,10 +259,6 @@ def _faults(what: str, found: dict[str, Any]) -> Goal:
     return Goal(f"{what}: gaps, repeats, disorder, lost sockets", faults, most=0)
 
 
-def _worked(side: Side) -> tuple[float, float]:
-    return cpu_seconds(side.server.pid), cpu_seconds(side.crowd.pid)
-
-
 def _percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[math.ceil(len(values) * share) - 1]
 
@@ -276,5 +272,6 @@ def _told(found: dict[str, Any]) -> str:
     return (
         f"p50 {found['p50'] * 1000:.0f} p99 {found['p99'] * 1000:.0f} ms, "
         f"{found['rate']:.0f} writes/s, {found['deliveries']} deliveries, "
-        f"{found['frames']} frames, {found['cpu'] * 100:.0f} % of a core"
+        f"{found['frames']} messages; CPU {found['worked'][0]:.1f} s, "
+        f"of the watchers {found['worked'][1]:.1f} s"
     )

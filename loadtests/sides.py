@@ -47,6 +47,10 @@ class Side:
             self._clients = [await stack.enter_async_context(one) for one in opening]
             yield
 
+    def worked(self) -> tuple[float, float]:
+        """Tell the CPU seconds of the server, and of the process with the sockets."""
+        return cpu_seconds(self.server.pid), cpu_seconds(self.crowd.pid)
+
     async def write(self) -> float:
         """Write one event; gives the time before."""
         self.head += 1
@@ -74,7 +78,7 @@ class Side:
     async def storm(self, rate: int, seconds: float) -> dict[str, Any]:
         """Write at a rate that does not wait for answers; gives what came of it."""
         await self.crowd.ask("settle")
-        cpu, begun = cpu_seconds(self.server.pid), time.perf_counter()
+        worked, begun = self.worked(), time.perf_counter()
         numbers = iter(range(round(rate * seconds)))
         first = self.head + 1
 
@@ -93,7 +97,10 @@ class Side:
             **await self.crowd.ask("report"),
             "behind": reached["behind"],
             "rate": rate * seconds / wrote,
-            "cpu": (cpu_seconds(self.server.pid) - cpu) / (reached["at"] - begun),
+            "worked": [
+                after - before
+                for after, before in zip(self.worked(), worked, strict=True)
+            ],
         }
 
 
