@@ -11,6 +11,7 @@ from server.ops import NotUnderstood
 from server.schemas import TaskFilter
 
 _schema = TaskFilter()
+FILTERS = tuple(_schema.fields)
 
 
 def criteria_of(given: Mapping[str, Any], caller: Caller) -> Criteria:

@@ -378,7 +378,7 @@ class UserListQuery(PageQuery):
     sort = _sort("created_at", "updated_at", "username", "email")
 
 
-class WebSocketQuery(Request):
+class WebSocketQuery(TaskFilter):
     """Who connects, without an Authorization header; and what to subscribe to."""
 
     token = _Text(metadata={"description": "An access token."})
@@ -389,3 +389,9 @@ class WebSocketQuery(Request):
         metadata={"format": "int64", "description": "The last version that you have."},
     )
     snapshot = Flag(metadata={"description": "Begin with the state of the project."})
+
+    @validates_schema
+    def _names_a_project(self, data: Mapping[str, Any], **kwargs: Any) -> None:
+        if "project_id" not in data:
+            for name in data.keys() - {"token", "ticket"}:
+                raise ValidationError("It goes with a project_id.", name)

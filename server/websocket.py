@@ -22,6 +22,7 @@ from server.closing import (
 )
 from server.dialogue import Refused
 from server.environment import ANY_ORIGIN
+from server.filters import FILTERS
 from server.frames import pong_frame
 from server.lines import CLOSE_SECONDS, Line, Socket
 from server.messages import Auth, Error, Subscribe
@@ -181,10 +182,12 @@ async def _begin(request: web.Request, socket: Socket) -> None:
     query, dialogue = request[keys.QUERY], request.app[keys.DIALOGUE]
     if "project_id" not in query:
         return
+    spelt = request.query
     wanted = Subscribe(
         project_id=query["project_id"],
         since=query.get("since"),
         snapshot=query.get("snapshot", False),
+        filter={name: spelt[name] for name in FILTERS if name in spelt},
     )
     try:
         await dialogue.subscribe(socket, wanted)
