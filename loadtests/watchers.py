@@ -240,7 +240,8 @@ class Watcher(asyncio.BufferedProtocol):
             if message.version != last:
                 ledger.complain(f"subscribed at {message.version}, sent up to {last}")
         elif message.type != "tick":
-            ledger.complain(f"an unexpected {message.type}")
+            ledger.complain(f"an unexpected {message.type} after {last}")
+            self.last = max(last, message.version)  # of a snapshot
         elif any(head > last for head in message.heads.values()):
             ledger.complain(f"a tick says {message.heads} to who was sent {last}")
 
