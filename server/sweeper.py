@@ -116,7 +116,7 @@ class Sweeper:
                 socket.line.abort()
             return
         socket.is_heard = False
-        if socket.is_together and socket.lag is None:
+        if socket.is_together:
             heads = self._feed.heads(socket)
             if socket.lag is None:
                 self._feed.say(socket, self._tick(heads))

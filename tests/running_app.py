@@ -71,15 +71,29 @@ class Listener:
     def __init__(self, ws: aiohttp.ClientWebSocketResponse):
         self.ws = ws
 
+    async def receive(self) -> aiohttp.WSMessage:
+        """Whatever comes next, the server's pings apart, which are answered."""
+        while True:
+            message = await self.ws.receive(timeout=WAIT_SECONDS)
+            if message.type is not aiohttp.WSMsgType.PING:
+                return message
+            await self.ws.pong(message.data)
+
     async def next(self) -> Any:
         """The next message as JSON; fails on a close."""
-        return json.loads(await self.ws.receive_str(timeout=WAIT_SECONDS))
+        return json.loads(await self._text())
+
+    async def _text(self) -> str:
+        message = await self.receive()
+        if message.type is not aiohttp.WSMsgType.TEXT:
+            raise TypeError(message)
+        return str(message.data)
 
     async def events(self) -> list[Any]:
         """All that was sent to this socket before now: pings keep their place."""
         await self.ws.send_str("ping")
         found = []
-        while (text := await self.ws.receive_str(timeout=WAIT_SECONDS)) != "pong":
+        while (text := await self._text()) != "pong":
             found.append(json.loads(text))
         return found
 
@@ -88,7 +102,7 @@ class Listener:
 
     async def closing(self) -> tuple[int, str | None]:
         """Wait for a close; its code and reason."""
-        message = await self.ws.receive(timeout=WAIT_SECONDS)
+        message = await self.receive()
         assert message.type is aiohttp.WSMsgType.CLOSE, message
         return message.data, message.extra
 

@@ -291,9 +291,7 @@ async def test_nonsense_hurts_only_who_says_it(scene: Scene, seed: int) -> None:
                 listener.ws._conn.transport.write(  # type: ignore[union-attr]
                     scene.random.randbytes(scene.random.randrange(20, 200))
                 )
-                while (await listener.ws.receive(10)).type is not (
-                    aiohttp.WSMsgType.CLOSE
-                ):
+                while (await listener.receive()).type is not (aiohttp.WSMsgType.CLOSE):
                     listener.ws._conn.transport.write(b"\xff" * 64)  # type: ignore[union-attr]
             case 2:
                 await listener.ws.send_bytes(scene.random.randbytes(50))

@@ -228,3 +228,18 @@ async def test_while_nobody_can_tell_who_may_see_it_one_comes_back(
 
     assert (await listener.next())["code"] == "database_unavailable"
     assert (await listener.closing())[0] == 1013
+
+
+async def test_a_filtered_snapshot_shows_what_matches(board: Board) -> None:
+    ada = await board.person()
+    project_id = (await ada.project())["id"]
+    wanted = await ada.task(project_id, priority="high")
+    other = await ada.task(project_id)
+    for task in (wanted, other):
+        await ada.post(f"/tasks/{task['id']}/comments", {"comment": "x"})
+
+    listener = await subscriber(ada, project_id, "&snapshot=true&priority=high")
+
+    snapshot = await listener.next()
+    assert snapshot["tasks"] == [wanted]
+    assert [each["task_id"] for each in snapshot["comments"]] == [wanted["id"]]

@@ -592,3 +592,40 @@ async def test_a_member_is_a_subscriber_like_the_owner(node: Node) -> None:
     await write(node, 1)
 
     assert bob.stream == [("subscribed", 2), *told(3)]
+
+
+async def test_a_long_way_is_gone_in_parcels(node: Node) -> None:
+    await write(node, 200)
+    socket = await subscribed(node, since=1, is_together=True)
+    await until(lambda: "subscribed" in socket.types)
+
+    sizes = [message["to"] - message["from"] for message in socket.messages[:-1]]
+    assert max(sizes) * 400 < 20_000
+    assert socket.stream == [*told(*range(2, 202)), ("subscribed", 201)]
+
+
+async def test_events_that_come_during_a_pass_go_with_the_next(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.rounds.SLICE_SECONDS", -1)  # a socket a slice
+    sockets = [await subscribed(node) for _ in range(50)]
+    actor = await node.actor()
+
+    await actor.ask(create(1))
+    await actor.ask(create(2))
+    await actor.ask(create(3))
+    await until(lambda: all(len(socket.messages) == 4 for socket in sockets))
+
+    assert all(s.stream == [("subscribed", 1), *told(2, 3, 4)] for s in sockets)
+    assert any(len(socket.frames) < 4 for socket in sockets)
+
+
+async def test_a_snapshot_of_a_moment_ago_is_good_enough(node: Node) -> None:
+    first = await subscribed(node, wants_snapshot=True)
+    await until(lambda: len(first.messages) == 2)
+    await write(node, 2)
+
+    second = await subscribed(node, wants_snapshot=True)
+    await until(lambda: len(second.messages) == 4)
+
+    assert second.stream == [("snapshot", 1), ("subscribed", 1), *told(2, 3)]

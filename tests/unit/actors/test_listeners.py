@@ -275,3 +275,35 @@ async def test_audiences_are_the_same_if_they_share_their_members(stage: Stage) 
         Audience(members=members, others=frozenset({BOB}), is_inbox=False)
     )
     assert not one.is_same(audience([ADA], [CYD]))
+
+
+async def test_more_than_a_buffer_at_once_comes_once_and_in_order(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.rounds.SLICE_SECONDS", -1)  # a socket a slice
+    sockets = [stage.attach(ADA) for _ in range(50)]
+
+    await stage.publish(audience([ADA]), 200)
+    for _ in range(5):
+        await stage.publish(audience([ADA]))
+    await until(lambda: all(len(socket.versions) >= 205 for socket in sockets))
+    await settle()
+
+    assert all(socket.versions == list(range(10, 215)) for socket in sockets)
+
+
+async def test_who_has_not_caught_up_yet_gets_no_newer_event_first(
+    stage: Stage,
+) -> None:
+    slow = stage.attach(ADA)
+    slow.fake.kept = 48 * 1024
+    await stage.publish(audience([ADA]))
+    stage.feed._listeners._is_passing = True  # as if another pass had begun
+
+    slow.fake.read()
+    await until(lambda: slow.lag is None)
+    stage.feed._listeners._is_passing = False
+    await stage.publish(audience([ADA]))
+    await until(lambda: not slow.seats)
+
+    assert slow.versions == [10, 11]

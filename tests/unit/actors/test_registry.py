@@ -426,3 +426,10 @@ async def test_failing_now_and_then_is_forgiven_to_who_works_in_between(
         node.clock.advance(0.2)
 
     assert node.registry._failures[PROJECT].count == 1
+
+
+async def test_feeds_are_told_where_a_project_begins_that_is_read(node: Node) -> None:
+    await node.actor()
+    await node.actor()
+
+    assert node.recorder.begun == [1]

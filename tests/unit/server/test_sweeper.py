@@ -91,6 +91,7 @@ async def test_who_is_behind_is_pinged_without_a_tick(scene: Scene) -> None:
     scene.round()
 
     assert transport.written == [PING_FRAME]
+    assert socket.lag.replies == []
 
 
 async def test_who_does_not_answer_a_ping_is_cut_off(scene: Scene) -> None:
