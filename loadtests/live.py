@@ -88,17 +88,30 @@ class Live:
                 return live._goals
 
     async def memory(self) -> None:
-        """Open all sockets of both."""
-        for side, goals in ((self._ours, self._goals), (self._rival, [])):
-            before = resident_bytes(side.server.pid)
-            opened = await side.crowd.ask(
-                "open", count=self._scale.sockets, last=side.head
-            )
-            await asyncio.sleep(_SETTLE_SECONDS)
-            grown = resident_bytes(side.server.pid) - before
-            each = grown / self._scale.sockets / 1000
-            print(f"{side.name}: {_opened(opened)}, {each:.1f} KB a socket")
-            goals.append(Goal("an idle socket, KB of memory", each, most=22))
+        """Open all sockets of both, as after a restart: nobody is known yet."""
+        before = await self._transactions()
+        mine = await self._opened(self._ours)
+        await self._opened(self._rival)
+        await asyncio.sleep(_COUNTED_SECONDS)
+        queries = await self._transactions() - before
+        print(f"opened with {queries} transactions")
+        self._goals += (
+            Goal("an idle socket, KB of memory", mine, most=22),
+            Goal(
+                "database transactions a client",
+                queries / self._scale.sockets,
+                most=0.05,
+            ),
+        )
+
+    async def _opened(self, side: Side) -> float:
+        """Open a side's sockets; gives the memory of each in KB."""
+        before, sockets = resident_bytes(side.server.pid), self._scale.sockets
+        opened = await side.crowd.ask("open", count=sockets, last=side.head)
+        await asyncio.sleep(_SETTLE_SECONDS)
+        each = (resident_bytes(side.server.pid) - before) / sockets / 1000
+        print(f"{side.name}: {_opening(opened)}, {each:.1f} KB a socket")
+        return each
 
     async def idle(self) -> None:
         """Let them all be idle."""
@@ -174,8 +187,8 @@ class Live:
         queries = await self._transactions() - before
         theirs = await self._rival.crowd.ask("open", count=sockets, last=0)
         print(
-            f"resumed in {seconds:.1f} s ({_opened(mine)}) with {queries} transactions;"
-            f" bare aiohttp: {_opened(theirs)}"
+            f"resumed in {seconds:.1f} s with {queries} transactions: {_opening(mine)}; "
+            f"bare aiohttp: {_opening(theirs)}"
         )
         self._goals += (
             Goal("all sockets resume, s", seconds, most=20),
@@ -251,7 +264,7 @@ class Live:
         return int(done)
 
 
-def _opened(found: dict[str, float]) -> str:
+def _opening(found: dict[str, float]) -> str:
     return f"open in {found['seconds']:.1f} s, {found['retries']} came twice"
 
 
