@@ -117,6 +117,7 @@ class Listeners:
             return
         if not self._by_user and not self._news:
             channel.listened = items[-1].version
+            _forget_audience(items)
             return
         self._news.append(_News(channel, audience, items))
         if not self._is_stirred:
@@ -231,9 +232,16 @@ class Listeners:
             channel.listened = max(channel.listened, items[-1].version)
             recent = _Recent(audience, items[-1].version, at)
             self._recent[channel.project_id] = recent
+            if not channel.guests:
+                _forget_audience(items)
         self._is_passing = self._is_stirred = False
         self._rests_until = now + pause_after(now - started)
         for watcher in list(self._catching_up):
             self.resume(watcher)
         if self._news:
             self._stir()
+
+
+def _forget_audience(items: Iterable[Item]) -> None:
+    for item in items:
+        item.audience = None

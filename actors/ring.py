@@ -10,9 +10,13 @@ RING_EVENTS = 1024
 RING_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Item:
-    """An event in a ring; who was to hear of it is unknown if the log told of it."""
+    """An event in a ring. Who was to hear of it is kept while listeners may need it.
+
+    It holds the members of that moment: a thousand changes of them would be as many
+    copies. What comes from the log never says it.
+    """
 
     entry: Entry
     audience: Audience | None = None

@@ -257,7 +257,7 @@ async def test_slow_readers_do_not_slow_others(scene: Scene, seed: int) -> None:
 async def test_stalled_and_half_open_sockets_are_let_go(
     scene: Scene, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actors.latecomers.SLOW_SECONDS", 0.5)
+    monkeypatch.setattr("actors.latecomers.SLOW_SECONDS", 1.0)
     monkeypatch.setattr("server.lines.CLOSE_SECONDS", 0.05)
     healthy = await scene.dashboard()
     sockets = scene.board.app[keys.SOCKETS]

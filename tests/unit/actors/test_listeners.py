@@ -307,3 +307,20 @@ async def test_who_has_not_caught_up_yet_gets_no_newer_event_first(
     await until(lambda: not slow.seats)
 
     assert slow.versions == [10, 11]
+
+
+async def test_members_of_the_past_are_kept_for_who_is_behind_only(
+    stage: Stage,
+) -> None:
+    def kept() -> list[bool]:
+        (channel,) = stage.feed._channels
+        items = channel.ring.after(9, channel.head)
+        return [item.audience is not None for item in items]
+
+    await stage.publish(audience([ADA]))
+    slow = stage.attach(ADA)
+    await stage.publish(audience([ADA]))
+    slow.fake.kept = 48 * 1024
+    await stage.publish(audience([ADA]))
+
+    assert kept() == [False, False, True]
