@@ -187,8 +187,8 @@ class Live:
         queries = await self._transactions() - before
         theirs = await self._rival.crowd.ask("open", count=sockets, last=0)
         print(
-            f"resumed in {seconds:.1f} s with {queries} transactions: {_opening(mine)}; "
-            f"bare aiohttp: {_opening(theirs)}"
+            f"resumed in {seconds:.1f} s with {queries} transactions: "
+            f"{_opening(mine)}; bare aiohttp: {_opening(theirs)}"
         )
         self._goals += (
             Goal("all sockets resume, s", seconds, most=20),
