@@ -37,7 +37,7 @@ from tests.factories import (
     make_command,
     make_key,
 )
-from tests.unit.actors.fakes import FakeSocket, LineWording, settle
+from tests.unit.actors.fakes import FakeSocket, LineWording, until
 
 CODEC = EventCodec()
 
@@ -162,8 +162,8 @@ async def test_subscribers_of_both_nodes_see_every_version_once_in_order(
     await asyncio.gather(write_all(nodes[0], mine), write_all(nodes[1], theirs))
     await catch_up(*nodes)
 
-    await settle()
     head = len(await log_of(store))
+    await until(lambda: all(node.socket.versions[-1] == head for node in nodes))
     assert nodes[0].socket.versions == list(range(1, head + 1))
     assert nodes[1].socket.versions == list(range(2, head + 1))
 

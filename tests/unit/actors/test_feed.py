@@ -629,3 +629,19 @@ async def test_a_snapshot_of_a_moment_ago_is_good_enough(node: Node) -> None:
     await until(lambda: len(second.messages) == 4)
 
     assert second.stream == [("snapshot", 1), ("subscribed", 1), *told(2, 3)]
+
+
+async def test_who_stops_reading_before_a_large_event_is_ended_too(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It fits into the buffer, but not beside the little that is there."""
+    monkeypatch.setattr("actors.latecomers.SLOW_SECONDS", 0.05)
+    slow = await subscribed(node)
+    slow.fake.kept, slow.fake.is_stuck = 10_000, True
+
+    actor = await node.actor()
+    await actor.ask(create(1, description="x" * 45_000))
+    await until(lambda: slow.ended is not None)
+
+    assert slow.ended is Ending.SLOW
+    assert slow.fake.most <= BUFFER_BYTES
