@@ -105,43 +105,42 @@ class Side:
 
 
 @asynccontextmanager
-async def both(sockets: int, data_dir: Path) -> AsyncIterator[tuple[Side, Side]]:
-    """Run Boardcast and bare aiohttp, each with a process for its sockets."""
-    async with AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        ours = await enter(
-            boardcast(
-                data_dir,
-                BOARDCAST_ACCESS_TOKEN_SECONDS="7200",  # noqa: S106 (a time)
-                BOARDCAST_LOGIN_LIMIT_PER_MINUTE="0",
-            )
-        )
-        people = math.ceil(sockets / _SOCKETS_A_USER)
-        tokens = await hire(ours, people)
-        event = await _sample(ours)
-        theirs = await enter(bare(b"{}"))
+async def boardcast_side(sockets: int, data_dir: Path) -> AsyncIterator[Side]:
+    """Run Boardcast with users enough for so many sockets, and a process for these."""
+    async with boardcast(
+        data_dir,
+        BOARDCAST_ACCESS_TOKEN_SECONDS="7200",  # noqa: S106 (a time)
+        BOARDCAST_LOGIN_LIMIT_PER_MINUTE="0",
+    ) as server:
 
         def update(version: int, sent: float) -> bytes:
             body = json.dumps({"title": f"{sent:.7f}"}).encode()
-            path = f"/tasks/{ours.task_ids[version % len(ours.task_ids)]}"
-            return http_request("PUT", path, token=ours.token, body=body)
+            path = f"/tasks/{server.task_ids[version % len(server.task_ids)]}"
+            return http_request("PUT", path, token=server.token, body=body)
 
-        def broadcast(version: int, sent: float) -> bytes:
-            task = {**event["task"], "title": f"{sent:.7f}"}
-            body = json.dumps({**event, "version": version, "task": task})
-            return http_request("POST", "/broadcast", body=body.encode())
-
-        sides = []
-        for server, write, head in (
-            (ours, update, event["version"]),
-            (theirs, broadcast, 0),
-        ):
-            crowd = await enter(Crowd.gather(server.port, tokens, server.project_id))
-            sides.append(Side(server, crowd, write, head))
-        yield sides[0], sides[1]
+        tokens = await hire(server, math.ceil(sockets / _SOCKETS_A_USER))
+        head = (await sample(server))["version"]
+        async with Crowd.gather(server.port, tokens, server.project_id) as crowd:
+            yield Side(server, crowd, update, head)
 
 
-async def _sample(server: Server) -> dict[str, Any]:
+@asynccontextmanager
+async def bare_side(event: dict[str, Any]) -> AsyncIterator[Side]:
+    """Run bare aiohttp, which sends such events, and a process for its sockets."""
+
+    def broadcast(version: int, sent: float) -> bytes:
+        task = {**event["task"], "title": f"{sent:.7f}"}
+        body = json.dumps({**event, "version": version, "task": task})
+        return http_request("POST", "/broadcast", body=body.encode())
+
+    async with (
+        bare(b"{}") as server,
+        Crowd.gather(server.port, [server.token], 0) as crowd,
+    ):
+        yield Side(server, crowd, broadcast, 0)
+
+
+async def sample(server: Server) -> dict[str, Any]:
     """Change a task and give the event as a watcher has it."""
     base = f"http://{_HOST}:{server.port}"
     headers = {"Authorization": f"Bearer {server.token}"}
