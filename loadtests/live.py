@@ -197,7 +197,9 @@ class Live:
         )
         self._goals += (
             Goal("all sockets resume, s", seconds, most=20),
-            Goal("database transactions a client", queries / sockets, most=0.01),
+            Goal(
+                "resume: database transactions a client", queries / sockets, most=0.01
+            ),
             Goal("clients that missed something", reached["behind"], most=0),
             _faults("resume", await ours.crowd.ask("report")),
         )

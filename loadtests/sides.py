@@ -148,7 +148,8 @@ async def sample(server: Server) -> dict[str, Any]:
         aiohttp.ClientSession(base, headers=headers) as client,
         client.ws_connect(f"/ws?project_id={server.project_id}", protocols=(V1,)) as ws,
     ):
-        await client.put(f"/tasks/{server.task_ids[0]}", json={"title": "0.1234567"})
+        title = f"{time.perf_counter():.7f}"  # never the one that it has
+        await client.put(f"/tasks/{server.task_ids[0]}", json={"title": title})
         while True:
             message = await ws.receive_json()
             for event in message.get("events", [message]):
