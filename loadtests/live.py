@@ -103,7 +103,7 @@ class Live:
         self._goals += (
             Goal("an idle socket, KB of memory", mine, most=22),
             Goal(
-                "database transactions a client",
+                "open, all new: database transactions a client",
                 queries / self._scale.sockets,
                 most=0.05,
             ),
