@@ -5,141 +5,21 @@ rounds, and the medians are compared. Exits with 1 where a goal is missed.
 """
 
 import argparse
-import asyncio
 import json
-import os
-import signal
-import socket
 import statistics
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 
-import aiohttp
 import uvloop
 
 from loadtests.generator import Result, http_request, run
+from loadtests.goals import Goal, report
+from loadtests.live import FULL, QUICK, Live, Scale
+from loadtests.servers import Server, bare, boardcast, scratch
 
-_HERE = Path(__file__).parent
 _READ_CONNECTIONS = 32
 _WRITE_CONNECTIONS = 64
-_TASKS = 200
-_START_SECONDS = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """A figure, and the least that it has to be."""
-
-    what: str
-    value: float
-    least: float
-
-    @property
-    def is_met(self) -> bool:
-        """Whether it is enough."""
-        return self.value >= self.least
-
-    def __str__(self) -> str:
-        verdict = "ok" if self.is_met else "MISSED"
-        return f"{self.what:<64} {self.value:>9.2f} {self.least:>9.2f} {verdict}"
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A server to measure, and what its requests need."""
-
-    port: int
-    token: str = ""
-    project_id: int = 0
-    task_ids: tuple[int, ...] = ()
-
-
-@asynccontextmanager
-async def _process(
-    *command: str, ready: str, env: Mapping[str, str] | None = None
-) -> AsyncIterator[str]:
-    """Run a server until the block ends; gives the line that contains `ready`."""
-    errors = tempfile.TemporaryFile()  # noqa: SIM115  # the log: closed with the process
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=errors,
-        env={**os.environ, **(env or {})},
-        cwd=_HERE.parent,
-    )
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(_START_SECONDS):
-            while ready not in (line := (await process.stdout.readline()).decode()):
-                if not line:
-                    sys.exit(f"{command[1]} ended before it was ready")
-        yield line
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGINT)
-        await process.wait()
-        errors.close()
-
-
-@asynccontextmanager
-async def boardcast(data_dir: Path, **settings: str) -> AsyncIterator[Server]:
-    """Run a server on its own data directory, with a user, a project and tasks."""
-    env = {
-        "BOARDCAST_LOG_FORMAT": "json",  # the default off a terminal
-        # Counted and announced like any other, but never reached.
-        "BOARDCAST_RATE_LIMIT_PER_MINUTE": "10000000",
-        **settings,
-    }
-    command = (sys.executable, "-m", "server", "serve", "--port", "0")
-    async with _process(
-        *command, "--data-dir", str(data_dir), ready="http://", env=env
-    ) as line:
-        base = "http://" + line.split("http://", 1)[1].split()[0].rstrip("/")
-        yield await _furnish(base)
-
-
-async def _furnish(base: str) -> Server:
-    account = {
-        "email": "bench@example.com",
-        "username": "bench",
-        "password": "a-password-for-the-bench",
-    }
-    async with aiohttp.ClientSession(base, raise_for_status=True) as client:
-        await client.post("/auth/register", json=account)
-        del account["email"]
-        login = await client.post("/auth/login", json=account)
-        token = (await login.json())["access_token"]
-        client.headers["Authorization"] = f"Bearer {token}"
-        project = await (await client.post("/projects", json={"name": "Hot"})).json()
-        task_ids = []
-        for number in range(_TASKS):
-            task = {"title": f"Task {number}", "project_id": project["id"]}
-            made = await client.post("/tasks", json=task)
-            task_ids.append((await made.json())["id"])
-    port = int(base.rsplit(":", 1)[1])
-    return Server(port, token, project["id"], tuple(task_ids))
-
-
-@asynccontextmanager
-async def _bare(body: bytes) -> AsyncIterator[Server]:
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(body)
-        file.flush()
-        port = _free_port()
-        command = (sys.executable, "-m", "loadtests.bare", str(port), file.name)
-        async with _process(*command, ready="ready"):
-            yield Server(port, token="x" * 300)  # as long as a real one
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
 
 Request = Callable[[int], bytes]
 
@@ -217,9 +97,9 @@ class Bench:
         """Compare reads with bare aiohttp returning the same bytes."""
         for path, kind in (("GET /tasks?limit=20", _list), ("GET /tasks/{id}", _one)):
             sample = await self._measure(ours, kind(ours), 1)
-            async with _bare(sample.body) as bare:
+            async with bare(sample.body) as rival:
                 (mine, theirs), ratio = await self._in_turn(
-                    kind, _READ_CONNECTIONS, ours, bare
+                    kind, _READ_CONNECTIONS, ours, rival
                 )
             print(f"{path}: {mine:.0f}/s, bare aiohttp {theirs:.0f}/s")
             self.goals.append(Goal(f"{path}, of bare aiohttp", ratio, 0.3))
@@ -228,9 +108,9 @@ class Bench:
         """Compare durable writes into one project with bare aiohttp's echo."""
         for path, kind in (("POST /tasks", _create), ("PUT /tasks/{id}", _update)):
             sample = await self._measure(ours, kind(ours), 1)
-            async with _bare(sample.body) as bare:
+            async with bare(sample.body) as rival:
                 (mine, theirs), ratio = await self._in_turn(
-                    kind, _WRITE_CONNECTIONS, ours, bare
+                    kind, _WRITE_CONNECTIONS, ours, rival
                 )
             print(f"{path}: {mine:.0f}/s, bare aiohttp {theirs:.0f}/s")
             self.goals += (
@@ -249,16 +129,7 @@ class Bench:
         )
 
 
-@contextmanager
-def scratch() -> Iterator[Path]:
-    """Lend a directory that PostgreSQL's user can pass through."""
-    with tempfile.TemporaryDirectory() as name:
-        root = Path(name)
-        root.chmod(0o755)
-        yield root
-
-
-async def _main(options: argparse.Namespace) -> int:
+async def _rest(options: argparse.Namespace) -> list[Goal]:
     bench = Bench(seconds=options.seconds, rounds=options.rounds)
     with scratch() as root:
         async with boardcast(root / "grouped") as ours:
@@ -268,17 +139,31 @@ async def _main(options: argparse.Namespace) -> int:
                 root / "single", BOARDCAST_GROUP_COMMIT="false"
             ) as single:
                 await bench.grouping(ours, single)
-    print(f"\n{'what':<64} {'measured':>9} {'goal':>9}")
-    for goal in bench.goals:
-        print(goal)
-    return 0 if all(goal.is_met for goal in bench.goals) else 1
+    return bench.goals
+
+
+async def _main(options: argparse.Namespace) -> int:
+    goals: list[Goal] = []
+    if options.only != "live":
+        goals += await _rest(options)
+    if options.only != "rest":
+        goals += await Live.measure(_scale(options))
+    return report(goals)
+
+
+def _scale(options: argparse.Namespace) -> Scale:
+    scale = QUICK if options.quick else FULL
+    return replace(scale, sockets=options.sockets or scale.sockets)
 
 
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=3.0, help="a measurement")
-    parser.add_argument("--rounds", type=int, default=5, help="of each comparison")
+    parser.add_argument("--only", choices=("rest", "live"), help="a part")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of REST, each time")
+    parser.add_argument("--rounds", type=int, default=5, help="of REST comparisons")
+    parser.add_argument("--sockets", type=int, help="that see one event")
+    parser.add_argument("--quick", action="store_true", help="a small form of live")
     sys.exit(uvloop.run(_main(parser.parse_args())))
 
 

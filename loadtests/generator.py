@@ -5,8 +5,10 @@ of an answer only the status and the length are read.
 """
 
 import asyncio
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -108,6 +110,34 @@ async def run(
     await asyncio.wait(closed, timeout=seconds + 15)
     result.seconds = time.perf_counter() - (deadline - seconds)
     return result
+
+
+class Client:
+    """One keep-alive connection, for a request at a time."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
+        self._reader, self._writer = reader, writer
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, host: str, port: int) -> AsyncIterator["Client"]:
+        """Keep a connection for as long as the context lasts."""
+        reader, writer = await asyncio.open_connection(host, port)
+        try:
+            yield cls(reader, writer)
+        finally:
+            writer.close()
+
+    async def ask(self, request: bytes) -> bytes:
+        """Give the body of the answer; exits if it is no success."""
+        self._writer.write(request)
+        head = (await self._reader.readuntil(_HEAD_END)).lower()
+        at = head.find(_LENGTH)
+        length = int(head[at + len(_LENGTH) :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+        body = await self._reader.readexactly(length)
+        if int(head[9:12]) >= 400:
+            sys.exit(f"an error under load: {head!r} {body[:300]!r}")
+        return body
 
 
 def http_request(

@@ -16,13 +16,14 @@ from server import keys
 from server.app import Urls, create_app
 from server.config import Config
 from server.demo import PASSWORD, PEOPLE, email_of
+from server.descriptors import raise_file_limit
 from server.embedded import Embedded
 from server.health import look_for_redis
 from server.migrate import migrate, pending
 from server.mistakes import Mistake
 from server.runner import Runner
 
-_BACKLOG = 1024
+_BACKLOG = 4096  # all dashboards may come back at once; Linux allows no more
 _ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 (compared with, not bound to)
 
 _log = structlog.get_logger(__name__)
@@ -35,6 +36,7 @@ async def serve(config: Config) -> int:
     """
     if config.demo and config.is_production:
         raise Mistake("a demo has published passwords: not in production")
+    raise_file_limit()
     stopping, is_ready = asyncio.Event(), asyncio.Event()
     serving = asyncio.ensure_future(_serve(config, stopping, is_ready))
 

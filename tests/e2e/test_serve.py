@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import secrets
 import signal
 import subprocess
@@ -151,6 +152,19 @@ def test_a_termination_is_as_good_as_ctrl_c(start, data_dir: Path):
 
     assert server.process.wait(timeout=30) == 0
     assert left_over(data_dir) == []
+
+
+def test_it_may_open_as_many_files_as_the_system_allows(start):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1024), hard))
+    try:
+        server = start()
+        server.ready()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    found = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    assert found == (hard, hard)
 
 
 def test_ctrl_c_during_the_start_leaves_no_process(start, data_dir: Path):
