@@ -94,6 +94,7 @@ class Channel:
         snapshot.
         """
         if version < self.head:
+            self.listened = min(self.listened, version)
             for seat in self.seats:
                 seat.stand_at(NOWHERE)
         if version != self.head:

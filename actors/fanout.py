@@ -54,7 +54,7 @@ class Fanout:
         if seat.is_waiting or seat.is_gone:
             return
         channel = seat.channel
-        goal = channel.head if goal is None else goal
+        goal = channel.head if goal is None else min(goal, channel.head)
         if seat.greeting is None or (
             self._bring(seat, seat.greeting) and self._greet(seat)
         ):

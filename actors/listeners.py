@@ -129,9 +129,7 @@ class Listeners:
             return  # the end of the pass comes back to it
         for seat in watcher.seats:
             self._serve(seat, seat.channel.listened)
-        if watcher.lag is None and all(
-            seat.position >= seat.channel.listened for seat in watcher.seats
-        ):
+        if watcher.lag is None and all(map(self._has_caught_up, watcher.seats)):
             self._release(watcher)
 
     def heads(self, watcher: Watcher) -> Iterator[tuple[ProjectId, int]]:
@@ -218,6 +216,16 @@ class Listeners:
         channel.guests += 1
         self._catching_up[watcher] = None
 
+    def _has_caught_up(self, seat: Seat) -> bool:
+        """Say whether the next news of the project is what it lacks next.
+
+        A snapshot may be ahead of news that still wait for their pass.
+        """
+        channel = seat.channel
+        if seat.position > channel.listened:
+            return all(news.channel is not channel for news in self._news)
+        return seat.position == channel.listened
+
     def _release(self, watcher: Watcher) -> None:
         for seat in watcher.seats:
             seat.is_gone = True
@@ -229,7 +237,8 @@ class Listeners:
         now = time.perf_counter()
         at = time.monotonic()
         for channel, audience, items in running.news:
-            channel.listened = max(channel.listened, items[-1].version)
+            last = min(items[-1].version, channel.head)  # unless the database lost it
+            channel.listened = max(channel.listened, last)
             recent = _Recent(audience, items[-1].version, at)
             self._recent[channel.project_id] = recent
             if not channel.guests:

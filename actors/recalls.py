@@ -126,7 +126,8 @@ class Recalls:
             try:
                 await self._settle(channel, seats)
             except ProjectNotFound:
-                self._give_up(seats, Ending.FORBIDDEN)
+                for seat in seats:
+                    self._refuse(seat)
             except Unavailable:
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
@@ -181,8 +182,17 @@ class Recalls:
         return made
 
     def _hand(self, seat: Seat, snapshot: Snapshot) -> None:
-        """Give a seat the state instead of the events; live events go on from there."""
-        if not seat.is_gone and self._put(seat, snapshot.parcel):
+        """Give a seat the state instead of the events; live events go on from there.
+
+        Listeners are not told when they lose sight of a project, so they are looked at
+        again: much may have been committed while the state was read and written.
+        """
+        state = self._source.look(seat.channel.project_id)
+        if state is None:
+            return  # it is fetched again
+        if not _may_see(seat, state):
+            self._refuse(seat)
+        elif self._put(seat, snapshot.parcel):
             seat.stand_at(snapshot.version)
             if seat.greeting is not None:
                 seat.greeting = snapshot.version
@@ -218,4 +228,4 @@ def _may_see(seat: Seat, state: ProjectState) -> bool:
 
 def _lacks(seat: Seat) -> bool:
     """Say whether the ring cannot take it on from where it stands."""
-    return seat.position == NOWHERE or not seat.channel.ring.covers(seat.position)
+    return not seat.is_gone and not seat.channel.ring.covers(seat.position)
