@@ -102,7 +102,7 @@ _SENDS: Mapping[str, tuple[str, Iterable[type]]] = {
     ),
 }
 _SENT = get_args(ServerMessage)
-_OPS = {name: op.decoder.type for name, op in OPS.items()}
+_OPS = {name: op.kind for name, op in OPS.items()}
 
 
 @cache

@@ -16,6 +16,9 @@ FILTERS = tuple(_schema.fields)
 
 def criteria_of(given: Mapping[str, Any], caller: Caller) -> Criteria:
     """Read a filter; raises NotUnderstood."""
+    if not given.keys() <= set(FILTERS):
+        sentence = f"A filter has no fields but these: {', '.join(FILTERS)}."
+        raise NotUnderstood("invalid_filter", sentence, "subscribe")
     try:
         query = {name: _spelt(value) for name, value in given.items()}
         found = _schema.load(query)
@@ -36,13 +39,16 @@ def criteria_of(given: Mapping[str, Any], caller: Caller) -> Criteria:
 
 def _spelt(value: object) -> str:
     """Spell a JSON value as a query would."""
+    values = value if isinstance(value, list) and value else [value]
+    return ",".join(map(_word, values))
+
+
+def _word(value: object) -> str:
     match value:
         case bool():
             return str(value).lower()
         case str() | int():
             return str(value)
-        case list() if value:
-            return ",".join(map(_spelt, value))
         case _:
             raise ValidationError("A filter holds words, numbers and lists of them.")
 

@@ -27,17 +27,17 @@ _Seconds = Annotated[int, Meta(description="Seconds.")]
 _ProjectId = Annotated[_Id, Meta(description="The project.")]
 
 
-class Auth(Struct, frozen=True):
+class Auth(Struct, frozen=True, forbid_unknown_fields=True):
     """Say who you are: first of all, or later to stay longer."""
 
     token: Annotated[str, Meta(description="An access token.")]
 
 
-class Ping(Struct, frozen=True):
+class Ping(Struct, frozen=True, forbid_unknown_fields=True):
     """Ask for a `pong`."""
 
 
-class Subscribe(Struct, frozen=True):
+class Subscribe(Struct, frozen=True, forbid_unknown_fields=True):
     """Follow a project: from after `since`, or with a snapshot, or from now.
 
     `filter` takes the fields of `GET /tasks`.
@@ -56,7 +56,7 @@ class Subscribe(Struct, frozen=True):
     ] = None
 
 
-class Unsubscribe(Struct, frozen=True):
+class Unsubscribe(Struct, frozen=True, forbid_unknown_fields=True):
     """Follow a project no more."""
 
     project_id: _ProjectId

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from msgspec import DecodeError, Struct, ValidationError, json
+from msgspec import DecodeError, Struct, ValidationError, convert, json
 
 from server.messages import (
     Auth,
@@ -34,9 +34,9 @@ class NotUnderstood(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """An op: how its message is read, what it does, and what answers it."""
+    """An op: the type of its message, what it does, and what answers it."""
 
-    decoder: json.Decoder[Any]
+    kind: type[ClientMessage]
     does: str
     answer: str
     answers: tuple[type[Struct], ...]
@@ -44,20 +44,20 @@ class Op:
 
 OPS: Mapping[str, Op] = {
     "auth": Op(
-        json.Decoder(Auth),
+        Auth,
         "says who you are, first of all, or renews the token later",
         "`authenticated` to a later one",
         (Authenticated, Error),
     ),
-    "ping": Op(json.Decoder(Ping), "asks whether somebody is there", "`pong`", (Pong,)),
+    "ping": Op(Ping, "asks whether somebody is there", "`pong`", (Pong,)),
     "subscribe": Op(
-        json.Decoder(Subscribe),
+        Subscribe,
         "follows a project from `since`, with a `snapshot` or from now, by a `filter`",
         "events or a `snapshot`, then `subscribed`",
         (Snapshot, Subscribed, Error),
     ),
     "unsubscribe": Op(
-        json.Decoder(Unsubscribe),
+        Unsubscribe,
         "follows a project no more",
         "`unsubscribed`",
         (Unsubscribed, Error),
@@ -65,29 +65,26 @@ OPS: Mapping[str, Op] = {
 }
 
 
-class _Head(Struct):
-    """`type` is what the first clients called `op`."""
-
-    op: str = ""
-    type: str = ""
-
-
-_heads = json.Decoder(_Head)
+_objects = json.Decoder(dict[str, Any])
 
 
 def read(text: str | bytes) -> ClientMessage:
     """Read a message; raises NotUnderstood."""
     try:
-        head = _heads.decode(text)
-    except DecodeError:
+        given = _objects.decode(text)
+    except (DecodeError, RecursionError):
         sentence = "Send a JSON object with an op, or the word ping."
         raise NotUnderstood("malformed", sentence) from None
-    name = head.op or head.type
-    op = OPS.get(name)
+    older = given.pop("type", None)  # what the first clients called `op`
+    name = given.pop("op", older)
+    op = OPS.get(name) if isinstance(name, str) else None
     if op is None:
         raise NotUnderstood("unknown_op", f"The ops are: {', '.join(OPS)}.")
+    names = op.kind.__struct_fields__
+    if not given.keys() <= set(names):
+        sentence = f"It has no fields but these: {', '.join(('op', *names))}."
+        raise NotUnderstood("unknown_field", sentence, name)
     try:
-        message: ClientMessage = op.decoder.decode(text)
+        return convert(given, op.kind)
     except ValidationError as error:
         raise NotUnderstood("malformed", f"{error}.", name) from None
-    return message

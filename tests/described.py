@@ -50,7 +50,8 @@ def hold_sent(text: str) -> None:
         _hold("receive", "op", text)
     elif _is_understood(text):
         message = json.loads(text)
-        message.setdefault("op", message.get("type"))
+        older = message.pop("type", None)
+        message.setdefault("op", older)
         _hold("receive", "op", message)
 
 

@@ -74,7 +74,7 @@ def test_all_that_can_be_said_is_described():
         for kind in vars(messages).values()
         if inspect.isclass(kind) and issubclass(kind, Struct) and kind is not Struct
     }
-    from_clients = {op.decoder.type for op in OPS.values()}
+    from_clients = {op.kind for op in OPS.values()}
 
     assert own == {*get_args(ServerMessage), *from_clients}
     assert MESSAGES.keys() == {
@@ -121,9 +121,9 @@ def test_every_message_but_a_word_has_an_example():
 
 def test_the_examples_of_ops_are_understood():
     for op in OPS.values():
-        key = op.decoder.type.__name__
+        key = op.kind.__name__
         (example,) = MESSAGES[key]["examples"]
-        assert isinstance(read(json.dumps(example["payload"])), op.decoder.type)
+        assert isinstance(read(json.dumps(example["payload"])), op.kind)
 
 
 def test_the_close_codes_are_told_to_programs_and_people():
