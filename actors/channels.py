@@ -25,7 +25,10 @@ from actors.seats import NOWHERE, Seat
 _KEPT_BYTES = 64 << 20
 _KEPT_CHANNELS = 4096
 _OVERHEAD_BYTES = 2048
-_RECENT_PARCELS = 8
+_RECENT_PARCELS = 32
+# Who lags far behind goes on in the same steps as the others who do, wherever each of
+# them stopped: from the first multiple of this on they are owed the same parcels.
+_STRIDE = 64
 
 Look = Callable[[ProjectId], ProjectState | None]
 _Key = tuple[int, int, int, Kind]
@@ -35,7 +38,8 @@ class Channel:
     """Events up to `ring.head` were committed and published, each once and in order.
 
     `listened` is the version up to which listeners have been served; of these, `guests`
-    are catching up here.
+    are catching up here. While it `is_stirred`, sockets are brought up to `reach`, and
+    what came since goes out in the next pass.
     """
 
     __slots__ = (
@@ -49,6 +53,7 @@ class Channel:
         "is_stirred",
         "listened",
         "project_id",
+        "reach",
         "rests_until",
         "ring",
         "seats",
@@ -63,6 +68,7 @@ class Channel:
         self.listened = version
         self.guests = 0
         self.is_stirred = False
+        self.reach = version
         self.rests_until = 0.0
         self._wording = wording
         self._look = look
@@ -108,6 +114,8 @@ class Channel:
         """
         if not self.ring.covers(seat.position):
             return None
+        if goal - seat.position > _STRIDE:
+            goal = (seat.position // _STRIDE + 1) * _STRIDE
         key = (seat.position, seat.told, goal, seat.kind)
         if self._last is not None and self._last[0] == key:
             return self._last[1]
@@ -117,7 +125,7 @@ class Channel:
             if parcel is None:
                 return None
             self._parcels[key] = parcel
-        self._recent.append(parcel)
+            self._recent.append(parcel)
         self._last = (key, parcel)
         return parcel
 

@@ -60,15 +60,25 @@ class Fanout:
         ):
             self._bring(seat, goal)
 
+    def resume(self, seat: Seat) -> None:
+        """Serve one that was behind; it does not overtake those whose turn comes."""
+        channel = seat.channel
+        self.serve(seat, channel.reach if channel.is_stirred else channel.head)
+
     def _pass(self, channel: Channel) -> None:
         goal, started = channel.head, time.perf_counter()
+        channel.reach = goal
 
-        def done() -> None:
+        def rest() -> None:
             now = time.perf_counter()
             channel.is_stirred = False
             channel.rests_until = now + pause_after(now - started)
             if channel.head != goal:
                 self.stir(channel)
+
+        def done() -> None:
+            # Transports send at the end of the loop's turn: that belongs to the pass.
+            asyncio.get_running_loop().call_soon(rest)
 
         in_slices(list(channel.seats), lambda seat: self.serve(seat, goal), done)
 

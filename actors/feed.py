@@ -17,7 +17,6 @@ from actors.domain.permissions import sees_everywhere
 from actors.fanout import Fanout
 from actors.latecomers import Latecomers
 from actors.listeners import Listeners
-from actors.parcels import Parcel
 from actors.ports import Audience, Ending, Frames, Wording
 from actors.recalls import Recalls, Source
 from actors.seats import NOWHERE, Seat, Watcher
@@ -209,7 +208,7 @@ class Feed:
             self._listeners.resume(watcher)
             return
         for seat in watcher.seats:
-            self._fanout.serve(seat)
+            self._fanout.resume(seat)
 
     def _leave(self, seat: Seat) -> None:
         seat.is_gone = True
@@ -239,5 +238,5 @@ class Feed:
         if ending is Ending.FORBIDDEN and not seat.watcher.listens:
             project_id = seat.channel.project_id
             goodbye = self._wording.unsubscribed(project_id, FORBIDDEN)
-            self._latecomers.put(seat.watcher, Parcel(goodbye))
+            self._latecomers.part(seat.watcher, goodbye)
         self.end(seat.watcher, ending)

@@ -15,11 +15,13 @@ from actors.ports import Ending, Frames
 from actors.rounds import in_slices
 from actors.seats import Lag, Watcher
 
-BUFFER_BYTES = 48 * 1024
-_DRAINED_BYTES = 16 * 1024
+BUFFER_BYTES = 36 * 1024
+_DRAINED_BYTES = 8 * 1024
+# A transport needs almost a kilobyte for each write that waits: small ones do not.
+_SMALL_BYTES = 4 * 1024
 _MOST_REPLIES = 100
 _POLL_SECONDS = 0.02
-_EAGER_SECONDS = 0.001
+_EAGER_SECONDS = 0.005
 SLOW_SECONDS = 30.0
 
 Serve = Callable[[Watcher], None]
@@ -47,7 +49,10 @@ class Latecomers:
         if watcher.lag is not None or watcher.is_gone:
             return False
         buffered = watcher.outlet.buffered()
-        if buffered + parcel.size_bytes <= BUFFER_BYTES:
+        size = parcel.size_bytes
+        if buffered + size <= BUFFER_BYTES and (
+            buffered <= _DRAINED_BYTES or size >= _SMALL_BYTES
+        ):
             for piece in parcel.pieces:
                 watcher.outlet.write(piece)
             return True
@@ -71,6 +76,16 @@ class Latecomers:
             self._give_up(watcher)
             return
         lag.replies.append(frames)
+
+    def part(self, watcher: Watcher, frames: Frames) -> None:
+        """Write the last words to a socket that is ended now, if they can be heard.
+
+        In the middle of another message they cannot.
+        """
+        if watcher.is_gone or (watcher.lag is not None and watcher.lag.pieces):
+            return
+        for frame in frames:
+            watcher.outlet.write(frame)
 
     def forget(self, watcher: Watcher) -> None:
         """Let go of a socket that has closed."""

@@ -8,7 +8,7 @@ from actors.domain.model import Caller, ProjectId
 from actors.ports import Frames, Wording
 
 # Larger than this nothing is joined, so that a slow reader's share stays small.
-PARCEL_BYTES = 16 * 1024
+PARCEL_BYTES = 32 * 1024
 
 
 class Kind(NamedTuple):

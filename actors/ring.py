@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from actors.domain.events import Entry
 from actors.ports import Audience
 
-RING_EVENTS = 1024
-RING_BYTES = 1 << 20
+RING_EVENTS = 8192
+RING_BYTES = 4 << 20
 
 
 @dataclass(slots=True, eq=False)

@@ -19,6 +19,7 @@ from actors.domain.criteria import Criteria
 from actors.domain.errors import ProjectNotFound, StoreUnavailable
 from actors.domain.model import MemberRole, ProjectId, TaskStatus, UserId, UserRole
 from actors.latecomers import BUFFER_BYTES
+from actors.parcels import PARCEL_BYTES
 from actors.ports import Ending
 from tests.factories import ADA, BOB, CYD, PROJECT, make_caller, make_command
 from tests.unit.actors.fakes import (
@@ -436,7 +437,7 @@ async def test_a_large_snapshot_goes_out_piece_by_piece(node: Node) -> None:
     await until(lambda: socket.lag is not None)
     await write(node, 2)
     node.feed.say(socket, (b'{"type":"pong","version":0}\n',))
-    while len(socket.frames) < 31:
+    while len(socket.frames) < 16:
         await asyncio.sleep(0.001)
         socket.fake.read()
     await until(lambda: socket.lag is None and len(socket.messages) == 5)
@@ -600,7 +601,7 @@ async def test_a_long_way_is_gone_in_parcels(node: Node) -> None:
     await until(lambda: "subscribed" in socket.types)
 
     sizes = [message["to"] - message["from"] for message in socket.messages[:-1]]
-    assert max(sizes) * 400 < 20_000
+    assert max(sizes) * 400 < 1.25 * PARCEL_BYTES
     assert socket.stream == [*told(*range(2, 202)), ("subscribed", 201)]
 
 
@@ -645,3 +646,58 @@ async def test_who_stops_reading_before_a_large_event_is_ended_too(
 
     assert slow.ended is Ending.SLOW
     assert slow.fake.most <= BUFFER_BYTES
+
+
+async def test_small_writes_do_not_pile_up_behind_one_another(node: Node) -> None:
+    slow = await subscribed(node)
+    slow.fake.is_stuck = True
+
+    await write(node, 100)
+
+    assert slow.lag is not None
+    assert slow.fake.most < 16 * 1024
+
+
+async def test_who_is_far_behind_goes_on_in_steps_with_the_others(node: Node) -> None:
+    await write(node, 300)
+
+    firsts = [
+        await subscribed(node, since=since, is_together=True) for since in (1, 5, 9)
+    ]
+    await until(lambda: all("subscribed" in socket.types for socket in firsts))
+
+    steps = [{message.get("to") for message in socket.messages} for socket in firsts]
+    shared = set.intersection(*steps) - {None}
+    assert shared >= {64, 128, 192, 256}
+
+
+async def test_who_was_behind_does_not_overtake_a_pass(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = await subscribed(node)
+    slow.fake.kept = BUFFER_BYTES
+    await write(node, 1)
+    assert slow.lag is not None
+    (channel,) = node.feed._channels
+    channel.is_stirred = True  # a pass to here is under way
+    channel.reach = channel.head
+    await write(node, 1, start=2)
+
+    slow.fake.read()
+    await until(lambda: slow.lag is None)
+
+    assert slow.stream[-1] == ("task_created", channel.head - 1)
+
+
+async def test_the_last_words_reach_who_is_behind(node: Node) -> None:
+    node.store.write(make_command(PutMember, user_id=BOB))
+    slow = await subscribed(node, user_id=BOB)
+    slow.fake.kept = BUFFER_BYTES
+    await write(node, 1)
+    assert slow.lag is not None
+
+    actor = await node.actor()
+    await actor.ask(make_command(RemoveMember, user_id=BOB))
+
+    assert slow.types[-1] == "unsubscribed"
+    assert slow.ended is Ending.FORBIDDEN
