@@ -221,7 +221,7 @@ async def test_nothing_is_left_of_sockets_that_closed(board: Board) -> None:
     await settled(board)
 
     assert len(app[keys.FEED]) == len(app[keys.SOCKETS]) == 0
-    assert app[keys.SESSIONS]._watches == {}
+    assert app[keys.SESSIONS]._watches.session_ids == set()
     assert (await ada.task())["version"] == 2
 
 
