@@ -23,7 +23,6 @@ from server.closing import (
 from server.dialogue import Refused
 from server.environment import ANY_ORIGIN
 from server.filters import FILTERS
-from server.frames import pong_frame
 from server.lines import CLOSE_SECONDS, Line, Socket
 from server.messages import Auth, Error, Subscribe
 from server.middlewares import complete
@@ -140,7 +139,7 @@ async def _first_token(ws: web.WebSocketResponse, line: Line) -> str:
         async with asyncio.timeout(_AUTHENTICATION_SECONDS):
             received = await ws.receive()
             while received.type is WSMsgType.PING:
-                line.write(pong_frame(received.data))
+                line.pong(received.data)
                 received = await ws.receive()
     except TimeoutError:
         raise InvalidToken from None
@@ -210,7 +209,7 @@ async def _listen(
         if received.type is WSMsgType.TEXT:
             await dialogue.hear(socket, received.data)
         elif received.type is WSMsgType.PING:
-            socket.line.write(pong_frame(received.data))
+            socket.line.pong(received.data)
         elif received.type is WSMsgType.BINARY:
             dialogue.complain(socket, Error("text_only", "Send text messages."))
 

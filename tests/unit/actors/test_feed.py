@@ -487,6 +487,16 @@ async def test_who_talks_without_listening_is_ended(node: Node) -> None:
     assert slow.ended is Ending.SLOW
 
 
+async def test_who_is_behind_is_owed_few_bytes_of_replies(node: Node) -> None:
+    slow = await subscribed(node)
+    slow.fake.kept = BUFFER_BYTES
+
+    for _ in range(3):
+        node.feed.say(slow, (b"x" * 6000,))
+
+    assert slow.ended is Ending.SLOW
+
+
 async def test_a_filter_tells_what_matches_and_what_left(node: Node) -> None:
     plain = await subscribed(node, criteria=PENDING)
     together = await subscribed(node, criteria=PENDING, is_together=True)

@@ -8,10 +8,12 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from small_app import ADA
 
+from actors.latecomers import BUFFER_BYTES
 from actors.ports import Ending
 from actors.seats import Lag
 from server import keys
 from server.closing import RESTART, SLOW
+from server.frames import pong_frame
 from server.lines import MESSAGES_A_SECOND, Allowance, Line, Socket
 from server.problems import Problem
 from server.sockets import Sockets
@@ -79,6 +81,16 @@ async def test_the_first_reason_counts_and_nothing_follows_it(
     (frame,) = transport.written
     assert (code_of(frame), frame[4:]) == (1012, b"first")
     assert line.buffered() == 0
+
+
+async def test_pings_of_who_reads_nothing_are_not_answered(
+    line: Line, transport: FakeTransport
+) -> None:
+    line.pong(b"one")
+    transport.waiting = BUFFER_BYTES
+    line.pong(b"two")
+
+    assert transport.written == [pong_frame(b"one")]
 
 
 @pytest.mark.parametrize(
