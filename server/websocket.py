@@ -140,6 +140,7 @@ async def _first_token(ws: web.WebSocketResponse, line: Line) -> str:
             received = await ws.receive()
             while received.type is WSMsgType.PING:
                 line.pong(received.data)
+                await asyncio.sleep(0)  # what is buffered comes without a wait
                 received = await ws.receive()
     except TimeoutError:
         raise InvalidToken from None

@@ -2,9 +2,10 @@
 
 import asyncio
 import struct
+from typing import cast
 
 import pytest
-from aiohttp import web
+from aiohttp import WSMessage, WSMsgType, web
 from aiohttp.test_utils import make_mocked_request
 from small_app import ADA
 
@@ -17,7 +18,8 @@ from server.frames import pong_frame
 from server.lines import MESSAGES_A_SECOND, Allowance, Line, Socket
 from server.problems import Problem
 from server.sockets import Sockets
-from server.websocket import connect
+from server.tokens import InvalidToken
+from server.websocket import _first_token, connect
 from tests.running_app import CONFIG, Board
 from tests.unit.actors.fakes import settle
 
@@ -271,6 +273,22 @@ async def test_a_socket_opens_by_ticket_token_and_first_message(board: Board) ->
     for query in (f"?ticket={ticket}", "?token=x"):
         closing = await (await board.connect(query)).closing()
         assert closing == (4001, "Invalid token")
+
+
+class Pinging:
+    """A client that pings faster than it is read."""
+
+    async def receive(self) -> WSMessage:
+        return WSMessage(WSMsgType.PING, b"", None)
+
+
+async def test_who_only_pings_is_not_waited_for_any_longer(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.websocket._AUTHENTICATION_SECONDS", 0.01)
+
+    with pytest.raises(InvalidToken):
+        await _first_token(cast("web.WebSocketResponse", Pinging()), line)
 
 
 async def test_bad_first_words_close(board: Board) -> None:
