@@ -202,8 +202,6 @@ async def _listen(
     dialogue, clock = request.app[keys.DIALOGUE], asyncio.get_running_loop().time
     async for received in ws:
         socket.is_heard = True
-        if received.type is WSMsgType.PONG:
-            continue
         if not socket.allowance.take(clock()):
             socket.line.close(TOO_MANY_MESSAGES)
             return
