@@ -191,6 +191,7 @@ class Feed:
     def tidy(self) -> None:
         """Let go of what nobody needs any more; to be called every second or so."""
         self._channels.tidy()
+        self._listeners.tidy()
         self._recalls.tidy()
 
     async def close(self) -> None:
