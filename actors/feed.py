@@ -20,6 +20,7 @@ from actors.listeners import Listeners
 from actors.parcels import Parcel
 from actors.ports import Audience, Ending, Frames, Wording
 from actors.recalls import Recalls, Source
+from actors.rounds import in_slices
 from actors.seats import NOWHERE, Seat, Watcher
 
 FORBIDDEN, DELETED, ASKED = "forbidden", "project_deleted", "asked"
@@ -236,11 +237,15 @@ class Feed:
 
     def _close(self, channel: Channel, version: int) -> None:
         """Tell every subscriber that this was the last event of the project."""
-        for seat in list(channel.seats):
-            self._fanout.serve(seat, version)
-            self._leave(seat)
-            goodbye = self._wording.unsubscribed(channel.project_id, DELETED)
-            self._latecomers.say(seat.watcher, goodbye)
+        goodbye = self._wording.unsubscribed(channel.project_id, DELETED)
+
+        def end(seat: Seat) -> None:
+            if not seat.is_gone:
+                self._fanout.serve(seat, version)
+                self._leave(seat)
+                self._latecomers.say(seat.watcher, goodbye)
+
+        in_slices(list(channel.seats), end)
 
     def _cut_off(self, seat: Seat, ending: Ending) -> None:
         """Close a socket because of one of its subscriptions, and tell which."""

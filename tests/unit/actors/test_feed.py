@@ -340,6 +340,25 @@ async def test_a_deleted_project_ends_its_subscriptions_only(node: Node) -> None
     assert socket.seats == ()
 
 
+async def test_others_have_their_turns_while_a_project_ends(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.rounds.SLICE_SECONDS", -1)  # a socket a slice
+    sockets = [await subscribed(node) for _ in range(20)]
+    left = set()
+
+    actor = await node.actor()
+    asked = asyncio.create_task(actor.ask(make_command(DeleteProject)))
+    while any(socket.seats for socket in sockets):
+        await asyncio.sleep(0)
+        left.add(sum(len(socket.seats) for socket in sockets))
+    await asked
+
+    assert len(left) > 10
+    types = ["subscribed", "project_deleted", "unsubscribed"]
+    assert all(socket.types == types for socket in sockets)
+
+
 async def test_another_role_is_another_right(node: Node) -> None:
     one = await subscribed(node, user_id=BOB, role=UserRole.MANAGER, session=5)
     other = await subscribed(node, user_id=ADA, role=UserRole.ADMIN, session=6)
