@@ -8,7 +8,7 @@ from marshmallow import ValidationError
 from actors.domain.criteria import Criteria
 from actors.domain.model import Caller, UserId
 from server.ops import NotUnderstood
-from server.schemas import TaskFilter
+from server.queries import TaskFilter
 
 _SENTENCE_LENGTH = 500
 
