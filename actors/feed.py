@@ -19,6 +19,7 @@ from actors.latecomers import Latecomers
 from actors.listeners import Listeners
 from actors.ports import Audience, Ending, Frames, Wording
 from actors.recalls import Recalls, Source
+from actors.rounds import in_slices
 from actors.seats import NOWHERE, Seat, Watcher
 
 FORBIDDEN, DELETED, ASKED = "forbidden", "project_deleted", "asked"
@@ -162,27 +163,35 @@ class Feed:
             watcher.caller = replace(watcher.caller, role=role)
             for seat in watcher.seats:
                 state = self._source.look(seat.channel.project_id)
-                if state is None or state.visible_project(watcher.caller) is None:
+                if state is None:  # to be asked again, and perhaps let in
+                    self.end(watcher, Ending.UNAVAILABLE)
+                    break
+                if state.visible_project(watcher.caller) is None:
                     self._cut_off(seat, Ending.FORBIDDEN)
                     break
 
     def heads(self, watcher: Watcher) -> tuple[tuple[ProjectId, int], ...]:
-        """Say which versions the socket was brought to; it is to be told of them."""
+        """Say which versions the socket was brought to; it is to be told of them.
+
+        None while it is behind: it would be told after it was brought further.
+        """
         if watcher.listens:
             if watcher.seats or watcher.lag is not None:
                 return ()
             return tuple(self._listeners.heads(watcher))
-        heads = []
         for seat in watcher.seats:
             self._serve(seat)
-            if watcher.lag is None and seat.greeting is None and seat.position >= 0:
-                seat.told = seat.position
-                heads.append((seat.channel.project_id, seat.position))
-        return tuple(heads)
+        if watcher.lag is not None:
+            return ()
+        there = [s for s in watcher.seats if s.greeting is None and s.position >= 0]
+        for seat in there:
+            seat.told = seat.position
+        return tuple((seat.channel.project_id, seat.position) for seat in there)
 
     def tidy(self) -> None:
         """Let go of what nobody needs any more; to be called every second or so."""
         self._channels.tidy()
+        self._listeners.tidy()
         self._recalls.tidy()
 
     async def close(self) -> None:
@@ -227,11 +236,15 @@ class Feed:
 
     def _close(self, channel: Channel, version: int) -> None:
         """Tell every subscriber that this was the last event of the project."""
-        for seat in list(channel.seats):
-            self._fanout.serve(seat, version)
-            self._leave(seat)
-            goodbye = self._wording.unsubscribed(channel.project_id, DELETED)
-            self._latecomers.say(seat.watcher, goodbye)
+        goodbye = self._wording.unsubscribed(channel.project_id, DELETED)
+
+        def end(seat: Seat) -> None:
+            if not seat.is_gone:
+                self._fanout.serve(seat, version)
+                self._leave(seat)
+                self._latecomers.say(seat.watcher, goodbye)
+
+        in_slices(list(channel.seats), end)
 
     def _cut_off(self, seat: Seat, ending: Ending) -> None:
         """Close a socket because of one of its subscriptions, and tell which."""

@@ -2,8 +2,8 @@
 
 A healthy socket has no queue here: what it gets goes to its transport at once. One
 whose transport keeps too much gets nothing more until it was read; then it is served
-from where it stands. So a slow reader costs `BUFFER_BYTES` and no more, and nobody
-waits for it.
+from where it stands. So a slow reader costs `BUFFER_BYTES`, the few replies that it
+asked for and no more, and nobody waits for it.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ _DRAINED_BYTES = 8 * 1024
 # A transport needs almost a kilobyte for each write that waits: small ones do not.
 _SMALL_BYTES = 4 * 1024
 _MOST_REPLIES = 100
+_REPLIES_BYTES = 8 * 1024
 _POLL_SECONDS = 0.02
 _EAGER_SECONDS = 0.005
 SLOW_SECONDS = 30.0
@@ -72,10 +73,10 @@ class Latecomers:
         lag = watcher.lag
         if lag is None:
             return
-        if len(lag.replies) >= _MOST_REPLIES:
-            self._give_up(watcher)
-            return
         lag.replies.append(frames)
+        lag.reply_bytes += sum(map(len, frames))
+        if len(lag.replies) > _MOST_REPLIES or lag.reply_bytes > _REPLIES_BYTES:
+            self._give_up(watcher)
 
     def part(self, watcher: Watcher, frames: Frames) -> None:
         """Write the last words to a socket that is ended now, if they can be heard.

@@ -125,7 +125,7 @@ class Listeners:
 
     def resume(self, watcher: Watcher) -> None:
         """Serve one that fell behind; it listens like the others once it has it all."""
-        if self._is_passing or watcher.is_gone:
+        if self._is_passing or not watcher.listens:
             return  # the end of the pass comes back to it
         for seat in watcher.seats:
             self._serve(seat, seat.channel.listened)
@@ -134,12 +134,17 @@ class Listeners:
 
     def heads(self, watcher: Watcher) -> Iterator[tuple[ProjectId, int]]:
         """Give the versions of a moment ago of what the user sees all of."""
+        for project_id, recent in self._recent.items():
+            if oversees(recent.audience, watcher.caller):
+                yield project_id, recent.version
+
+    def tidy(self) -> None:
+        """Forget versions that all who are interested have been told of."""
         before = time.monotonic() - _RECENT_SECONDS
         for project_id, recent in list(self._recent.items()):
-            if recent.at < before:
-                del self._recent[project_id]
-            elif oversees(recent.audience, watcher.caller):
-                yield project_id, recent.version
+            if recent.at >= before:
+                return  # they are kept in the order of their time
+            del self._recent[project_id]
 
     def _stir(self) -> None:
         self._is_stirred = True
@@ -234,21 +239,26 @@ class Listeners:
         self._catching_up.pop(watcher, None)
 
     def _finish(self, running: _Pass, started: float) -> None:
-        now = time.perf_counter()
+        """Go on for all that were told at once, then for each that was not."""
         at = time.monotonic()
         for channel, audience, items in running.news:
             last = min(items[-1].version, channel.head)  # unless the database lost it
             channel.listened = max(channel.listened, last)
+            self._recent.pop(channel.project_id, None)
             recent = _Recent(audience, items[-1].version, at)
             self._recent[channel.project_id] = recent
             if not channel.guests:
                 _forget_audience(items)
-        self._is_passing = self._is_stirred = False
-        self._rests_until = now + pause_after(now - started)
-        for watcher in list(self._catching_up):
-            self.resume(watcher)
-        if self._news:
-            self._stir()
+        self._is_passing = False
+
+        def done() -> None:
+            now = time.perf_counter()
+            self._rests_until = now + pause_after(now - started)
+            self._is_stirred = False
+            if self._news:
+                self._stir()
+
+        in_slices(list(self._catching_up), self.resume, done)
 
 
 def _forget_audience(items: Iterable[Item]) -> None:

@@ -14,8 +14,14 @@ SLICE_SECONDS = 0.002
 _log = structlog.get_logger()
 
 
+def _nothing() -> None:
+    """Nothing is left to do."""
+
+
 def in_slices(
-    items: Iterable[_T], step: Callable[[_T], None], done: Callable[[], None]
+    items: Iterable[_T],
+    step: Callable[[_T], None],
+    done: Callable[[], None] = _nothing,
 ) -> None:
     """Take a step for each item, then `done`: the first slice is taken at once.
 

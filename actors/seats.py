@@ -20,13 +20,14 @@ _PLAIN, _TOGETHER = Kind(is_together=False), Kind(is_together=True)
 class Lag:
     """What is kept for a socket while it is behind."""
 
-    __slots__ = ("buffered", "pieces", "replies", "since")
+    __slots__ = ("buffered", "pieces", "replies", "reply_bytes", "since")
 
     def __init__(self, now: float):
         self.since = now  # when it last read something
         self.buffered = 0
         self.pieces: deque[bytes] = deque()  # under way: nothing may come between
         self.replies: list[Frames] = []
+        self.reply_bytes = 0
 
 
 class Watcher:

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import msgspec
 
 from actors.domain.events import EVENT_TYPES, Event
-from server import __version__, answers, schemas
+from server import __version__, answers, queries
 from server.closing import CLOSINGS
 from server.docs import Asset
 from server.messages import (
@@ -114,7 +114,7 @@ def rendered() -> Asset:
 def document() -> dict[str, Any]:
     """Describe the WebSocket; it is always the same."""
     described, shapes = _messages(), _schemas()
-    query = shapes.pop(schemas.WebSocketQuery.__name__)
+    query = shapes.pop(queries.WebSocketQuery.__name__)
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -210,7 +210,7 @@ def _operations() -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     """Describe the messages and what they are made of."""
-    found = schemas_of(answers.Event, schemas.WebSocketQuery, schemas.TaskFilter)
+    found = schemas_of(answers.Event, queries.WebSocketQuery, queries.TaskFilter)
     event = found.pop(answers.Event.__name__)
     found["TaskFilter"] = _filter(found["TaskFilter"])
     found |= {kind.__name__: _event(kind, event) for kind in EVENT_TYPES.values()}

@@ -8,7 +8,9 @@ from marshmallow import ValidationError
 from actors.domain.criteria import Criteria
 from actors.domain.model import Caller, UserId
 from server.ops import NotUnderstood
-from server.schemas import TaskFilter
+from server.queries import TaskFilter
+
+_SENTENCE_LENGTH = 500
 
 _schema = TaskFilter()
 FILTERS = tuple(_schema.fields)
@@ -54,13 +56,13 @@ def _word(value: object) -> str:
 
 
 def _sentence(error: ValidationError) -> str:
-    if isinstance(error.messages, dict):
-        parts = (
-            f"{name}: {' '.join(map(str, said))}"
-            for name, said in error.messages.items()
-        )
-        return " ".join(parts)
-    return " ".join(map(str, error.messages))
+    """Say what is wrong, or the beginning of it: it is the client who names fields."""
+    if not isinstance(error.messages, dict):
+        return " ".join(map(str, error.messages))
+    parts = (
+        f"{name}: {' '.join(map(str, said))}" for name, said in error.messages.items()
+    )
+    return " ".join(parts)[:_SENTENCE_LENGTH]
 
 
 def _set(values: Any) -> frozenset[Any] | None:

@@ -4,10 +4,11 @@ import asyncio
 import socket as sockets
 from contextlib import suppress
 
+from actors.latecomers import BUFFER_BYTES
 from actors.ports import Ending
 from actors.seats import Watcher
 from server.closing import CLOSING_OF, Closing
-from server.frames import close_frame
+from server.frames import close_frame, pong_frame
 from server.principals import Principal
 
 CLOSE_SECONDS = 2.0
@@ -42,6 +43,11 @@ class Line:
         """Send ready frames, or keep them until there is room."""
         if not self._is_closing and not self._transport.is_closing():
             self._transport.write(data)
+
+    def pong(self, payload: bytes) -> None:
+        """Answer a ping, unless the answers before it are not read either."""
+        if self.buffered() < BUFFER_BYTES:
+            self.write(pong_frame(payload))
 
     def buffered(self) -> int:
         """Count the bytes that are kept."""

@@ -8,7 +8,7 @@ from aiohttp import web
 from marshmallow import Schema
 
 from actors.domain.permissions import Action
-from server.schemas import NoQuery
+from server.queries import NoQuery
 
 JSON = "application/json"
 

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 import structlog
@@ -18,6 +18,7 @@ from actors.domain.errors import Unavailable
 from actors.domain.model import UserId, UserRole
 from server.principals import Principal, PrincipalCache
 from server.tokens import Claims, Grant, InvalidToken, TokenPair, Tokens
+from server.watches import Watches
 from sql.accounts import Accounts, LiveSession, Outcome
 from sql.receipts import Receipt, Remembered
 from sql.users import ChangedUser, SessionId
@@ -32,14 +33,6 @@ Revoked = Callable[[frozenset[int]], None]
 RolesChanged = Callable[[Mapping[int, UserRole]], None]
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class _Watch:
-    """The sockets of one session: how many, and as what they were let in."""
-
-    sockets: int = 0
-    role: UserRole | None = None
 
 
 class Sessions:
@@ -65,7 +58,7 @@ class Sessions:
         self._grace_seconds = grace_seconds
         self._clock = clock
         self._cache = PrincipalCache(_KEPT_TOKENS)
-        self._watches: dict[int, _Watch] = {}
+        self._watches = Watches()
         self._endings = 0
         self._reseatings = 0
         self._on_revoked: list[Revoked] = []
@@ -102,19 +95,11 @@ class Sessions:
 
         `role` is the one that the socket was let in with.
         """
-        watch = self._watches.setdefault(session_id, _Watch())
-        watch.sockets += 1
-        if role is not None:
-            watch.role = role
+        self._watches.add(session_id, role)
 
     def unwatch(self, session_id: int) -> None:
         """Say that one socket of this session has closed."""
-        watch = self._watches.get(session_id)
-        if watch is None:
-            return
-        watch.sockets -= 1
-        if watch.sockets <= 0:
-            del self._watches[session_id]
+        self._watches.remove(session_id)
 
     async def open(
         self,
@@ -272,7 +257,7 @@ class Sessions:
     async def sweep(self) -> None:
         """Ask which of the known sessions are still live, and forget the others."""
         self._cache.drop_expired(self._clock())
-        known = list(self._cache.session_ids | self._watches.keys())
+        known = list(self._cache.session_ids | self._watches.session_ids)
         for start in range(0, len(known), _SWEEP_SLICE):
             await self._sweep_slice(known[start : start + _SWEEP_SLICE])
 
@@ -294,15 +279,9 @@ class Sessions:
             callback(session_ids)
 
     def _change_roles(self, roles: Mapping[int, UserRole]) -> None:
-        changed: dict[int, UserRole] = {}
         for session_id, role in roles.items():
             self._cache.set_role(session_id, role)
-            watch = self._watches.get(session_id)
-            if watch is None:
-                continue
-            if watch.role is not None and watch.role is not role:
-                changed[session_id] = role
-            watch.role = role
+        changed = self._watches.learn(roles)
         if changed:
             for callback in self._on_roles_changed:
                 callback(changed)

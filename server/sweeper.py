@@ -78,10 +78,10 @@ class Sweeper:
         """Do what is due in one beat."""
         self._ticks.clear()
         now = self._clock()
-        in_slices([*self._feed], lambda watcher: self._look_at(watcher, now), _nothing)
+        in_slices([*self._feed], lambda watcher: self._look_at(watcher, now))
         due = list(self._beats[self._next])
         self._next = (self._next + 1) % BEATS
-        in_slices(due, self._touch, _nothing)
+        in_slices(due, self._touch)
         self._feed.tidy()
 
     async def _keep_sweeping(self) -> None:
@@ -127,7 +127,3 @@ class Sweeper:
         if tick is None:
             tick = self._ticks[heads] = self._words.tick(heads)
         return tick
-
-
-def _nothing() -> None:
-    """Nothing is left to do."""

@@ -23,7 +23,6 @@ from server.closing import (
 from server.dialogue import Refused
 from server.environment import ANY_ORIGIN
 from server.filters import FILTERS
-from server.frames import pong_frame
 from server.lines import CLOSE_SECONDS, Line, Socket
 from server.messages import Auth, Error, Subscribe
 from server.middlewares import complete
@@ -140,7 +139,8 @@ async def _first_token(ws: web.WebSocketResponse, line: Line) -> str:
         async with asyncio.timeout(_AUTHENTICATION_SECONDS):
             received = await ws.receive()
             while received.type is WSMsgType.PING:
-                line.write(pong_frame(received.data))
+                line.pong(received.data)
+                await asyncio.sleep(0)  # what is buffered comes without a wait
                 received = await ws.receive()
     except TimeoutError:
         raise InvalidToken from None
@@ -202,15 +202,13 @@ async def _listen(
     dialogue, clock = request.app[keys.DIALOGUE], asyncio.get_running_loop().time
     async for received in ws:
         socket.is_heard = True
-        if received.type is WSMsgType.PONG:
-            continue
         if not socket.allowance.take(clock()):
             socket.line.close(TOO_MANY_MESSAGES)
             return
         if received.type is WSMsgType.TEXT:
             await dialogue.hear(socket, received.data)
         elif received.type is WSMsgType.PING:
-            socket.line.write(pong_frame(received.data))
+            socket.line.pong(received.data)
         elif received.type is WSMsgType.BINARY:
             dialogue.complain(socket, Error("text_only", "Send text messages."))
 

@@ -1,6 +1,6 @@
 """Accounts and sessions."""
 
-from server import accounts, answers, auth, schemas
+from server import accounts, answers, auth, queries, schemas
 from server.route import DONE, EFFECT, OWN, READ, UNCHANGED, VISIT, WRITE, Reply, Route
 
 _PAIR = Reply(
@@ -103,7 +103,7 @@ ROWS: tuple[Route, ...] = (
         summary="List your sessions",
         tag="auth",
         is_secret=True,
-        query=schemas.OffsetQuery,
+        query=queries.OffsetQuery,
         request_headers=READ,
         replies={
             200: Reply(

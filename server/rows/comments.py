@@ -1,7 +1,7 @@
 """Comments."""
 
 from actors.domain.permissions import Action
-from server import answers, comments, schemas
+from server import answers, comments, queries, schemas
 from server.route import DONE, FRESH, UNCHANGED, WRITE, Reply, Route
 
 _COMMENT = Reply(description="The comment.", schema=answers.Comment, headers=("ETag",))
@@ -14,7 +14,7 @@ ROWS: tuple[Route, ...] = (
         actions=(Action.SEE_TASK,),
         summary="List the comments on a task, the oldest first",
         tag="comments",
-        query=schemas.FreshPageQuery,
+        query=queries.FreshPageQuery,
         request_headers=FRESH,
         replies={
             200: Reply(
@@ -52,7 +52,7 @@ ROWS: tuple[Route, ...] = (
         actions=(Action.SEE_TASK,),
         summary="Show a comment",
         tag="comments",
-        query=schemas.FreshQuery,
+        query=queries.FreshQuery,
         request_headers=FRESH,
         replies={200: _COMMENT, 304: UNCHANGED},
     ),

@@ -1,6 +1,6 @@
 """Live events."""
 
-from server import answers, schemas, ticketing, websocket
+from server import answers, queries, ticketing, websocket
 from server.route import EFFECT, OWN, VISIT, Reply, Route
 
 ROWS: tuple[Route, ...] = (
@@ -29,7 +29,7 @@ ROWS: tuple[Route, ...] = (
         actions=VISIT,
         summary="Open a WebSocket for the events that you may see",
         tag="live",
-        query=schemas.WebSocketQuery,
+        query=queries.WebSocketQuery,
         request_headers=(
             "Connection",
             "Upgrade",

@@ -1,7 +1,7 @@
 """Members of projects."""
 
 from actors.domain.permissions import Action
-from server import answers, projects, schemas
+from server import answers, projects, queries, schemas
 from server.route import DONE, FRESH, UNCHANGED, WRITE, Reply, Route
 
 ROWS: tuple[Route, ...] = (
@@ -12,7 +12,7 @@ ROWS: tuple[Route, ...] = (
         actions=(Action.SEE_PROJECT,),
         summary="List the members of a project",
         tag="projects",
-        query=schemas.FreshPageQuery,
+        query=queries.FreshPageQuery,
         request_headers=FRESH,
         replies={
             200: Reply(

@@ -1,6 +1,6 @@
 """For those who run the server."""
 
-from server import answers, docs, health, metrics, schemas
+from server import answers, docs, health, metrics, queries
 from server.route import READ, UNCHANGED, VISIT, Reply, Route
 
 _HEALTH = Reply(description="It can serve.", schema=answers.Health)
@@ -16,7 +16,7 @@ ROWS: tuple[Route, ...] = (
         actions=VISIT,
         summary="Tell where things are; a browser is sent to the documentation",
         tag="operations",
-        query=schemas.AnyQuery,
+        query=queries.AnyQuery,
         replies={
             200: Reply(
                 description="For a program.", schema=answers.Index, headers=("Vary",)
@@ -33,7 +33,7 @@ ROWS: tuple[Route, ...] = (
         actions=VISIT,
         summary="Tell how the server and what it needs are",
         tag="operations",
-        query=schemas.AnyQuery,
+        query=queries.AnyQuery,
         replies={200: _HEALTH, 503: _SICK},
     ),
     Route(
@@ -43,7 +43,7 @@ ROWS: tuple[Route, ...] = (
         actions=VISIT,
         summary="Tell whether the process is alive",
         tag="operations",
-        query=schemas.AnyQuery,
+        query=queries.AnyQuery,
         replies={200: Reply(description="It is.", schema=answers.Liveness)},
     ),
     Route(
@@ -53,7 +53,7 @@ ROWS: tuple[Route, ...] = (
         actions=VISIT,
         summary="Tell whether requests should be sent here",
         tag="operations",
-        query=schemas.AnyQuery,
+        query=queries.AnyQuery,
         replies={200: _HEALTH, 503: _SICK},
     ),
     Route(
@@ -63,7 +63,7 @@ ROWS: tuple[Route, ...] = (
         actions=VISIT,
         summary="Show the numbers, to who has the monitoring token if there is one",
         tag="operations",
-        query=schemas.AnyQuery,
+        query=queries.AnyQuery,
         replies={200: Reply(description="The numbers.", media_type="text/plain")},
         problems=(401,),
     ),
@@ -74,7 +74,7 @@ ROWS: tuple[Route, ...] = (
         actions=VISIT,
         summary="Show this document",
         tag="operations",
-        query=schemas.AnyQuery,
+        query=queries.AnyQuery,
         request_headers=READ,
         replies={
             200: Reply(
@@ -90,7 +90,7 @@ ROWS: tuple[Route, ...] = (
         actions=VISIT,
         summary="Show what is said on the WebSocket",
         tag="operations",
-        query=schemas.AnyQuery,
+        query=queries.AnyQuery,
         request_headers=READ,
         replies={
             200: Reply(
@@ -108,7 +108,7 @@ ROWS: tuple[Route, ...] = (
         actions=VISIT,
         summary="Show this document as a page",
         tag="operations",
-        query=schemas.AnyQuery,
+        query=queries.AnyQuery,
         request_headers=READ,
         replies={
             200: Reply(
@@ -125,7 +125,7 @@ ROWS: tuple[Route, ...] = (
         actions=VISIT,
         summary="Give a file that the page needs",
         tag="operations",
-        query=schemas.AnyQuery,
+        query=queries.AnyQuery,
         request_headers=READ,
         replies={
             200: Reply(description="The file.", media_type="*/*", headers=("ETag",)),

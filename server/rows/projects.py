@@ -1,7 +1,7 @@
 """Projects, and what happened in them."""
 
 from actors.domain.permissions import Action
-from server import answers, log, projects, schemas
+from server import answers, log, projects, queries, schemas
 from server.route import DONE, FRESH, UNCHANGED, WRITE, Reply, Route
 
 _PROJECT = Reply(description="The project.", schema=answers.Project, headers=("ETag",))
@@ -14,7 +14,7 @@ ROWS: tuple[Route, ...] = (
         actions=(Action.LIST_VISIBLE,),
         summary="List the projects that you may see",
         tag="projects",
-        query=schemas.ProjectListQuery,
+        query=queries.ProjectListQuery,
         request_headers=FRESH,
         replies={
             200: Reply(
@@ -52,7 +52,7 @@ ROWS: tuple[Route, ...] = (
         actions=(Action.SEE_PROJECT,),
         summary="Show a project",
         tag="projects",
-        query=schemas.FreshQuery,
+        query=queries.FreshQuery,
         request_headers=FRESH,
         replies={200: _PROJECT, 304: UNCHANGED},
     ),
@@ -101,7 +101,7 @@ ROWS: tuple[Route, ...] = (
         actions=(Action.SEE_PROJECT,),
         summary="Read what happened in a project after a version, the oldest first",
         tag="projects",
-        query=schemas.LogQuery,
+        query=queries.LogQuery,
         request_headers=FRESH,
         replies={
             200: Reply(

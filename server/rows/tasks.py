@@ -1,7 +1,7 @@
 """Tasks."""
 
 from actors.domain.permissions import Action
-from server import answers, log, schemas, tasks
+from server import answers, log, queries, schemas, tasks
 from server.route import DONE, FRESH, UNCHANGED, WRITE, Reply, Route
 
 _TASK = Reply(description="The task.", schema=answers.Task, headers=("ETag",))
@@ -14,7 +14,7 @@ ROWS: tuple[Route, ...] = (
         actions=(Action.LIST_VISIBLE,),
         summary="List the tasks that you may see",
         tag="tasks",
-        query=schemas.TaskListQuery,
+        query=queries.TaskListQuery,
         request_headers=FRESH,
         replies={
             200: Reply(
@@ -52,7 +52,7 @@ ROWS: tuple[Route, ...] = (
         actions=(Action.SEE_TASK,),
         summary="Show a task",
         tag="tasks",
-        query=schemas.FreshQuery,
+        query=queries.FreshQuery,
         request_headers=FRESH,
         replies={200: _TASK, 304: UNCHANGED},
     ),
@@ -114,7 +114,7 @@ ROWS: tuple[Route, ...] = (
         actions=(Action.SEE_TASK,),
         summary="Tell who changed what of a task, and when, the oldest first",
         tag="tasks",
-        query=schemas.FreshPageQuery,
+        query=queries.FreshPageQuery,
         request_headers=FRESH,
         replies={
             200: Reply(

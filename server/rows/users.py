@@ -1,7 +1,7 @@
 """Users."""
 
 from actors.domain.permissions import Action
-from server import answers, schemas, users
+from server import answers, queries, schemas, users
 from server.route import DONE, EFFECT, OWN, READ, UNCHANGED, WRITE, Reply, Route
 
 _USER = Reply(description="The user.", schema=answers.User, headers=("ETag",))
@@ -54,7 +54,7 @@ ROWS: tuple[Route, ...] = (
         actions=(Action.LIST_USERS,),
         summary="List the users",
         tag="users",
-        query=schemas.UserListQuery,
+        query=queries.UserListQuery,
         request_headers=READ,
         replies={
             200: Reply(

@@ -225,7 +225,7 @@ async def test_nothing_is_left_of_sockets_that_closed(board: Board) -> None:
     await settled(board)
 
     assert len(app[keys.FEED]) == len(app[keys.SOCKETS]) == 0
-    assert app[keys.SESSIONS]._watches == {}
+    assert app[keys.SESSIONS]._watches.session_ids == set()
     assert (await ada.task())["version"] == 2
 
 
@@ -251,3 +251,12 @@ async def test_a_client_that_floods_is_closed(board: Board) -> None:
         received.append(await listener.receive())
 
     assert received[-1].data == TOO_MANY_MESSAGES.code
+
+
+async def test_pongs_that_nobody_asked_for_are_messages_too(board: Board) -> None:
+    listener = await (await board.person()).listen()
+
+    for _ in range(2 * MESSAGES_A_SECOND + 100):
+        await listener.ws.pong()
+
+    assert (await listener.closing())[0] == TOO_MANY_MESSAGES.code

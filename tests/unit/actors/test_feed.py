@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from itertools import pairwise
+from time import perf_counter
 
 import pytest
 
@@ -32,6 +33,7 @@ from tests.unit.actors.fakes import (
 )
 
 PENDING = Criteria(statuses=frozenset({TaskStatus.PENDING}))
+DONE = Criteria(statuses=frozenset({TaskStatus.COMPLETED}))
 
 
 @pytest.fixture
@@ -339,6 +341,25 @@ async def test_a_deleted_project_ends_its_subscriptions_only(node: Node) -> None
     assert socket.seats == ()
 
 
+async def test_others_have_their_turns_while_a_project_ends(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.rounds.SLICE_SECONDS", -1)  # a socket a slice
+    sockets = [await subscribed(node) for _ in range(20)]
+    left = set()
+
+    actor = await node.actor()
+    asked = asyncio.create_task(actor.ask(make_command(DeleteProject)))
+    while any(socket.seats for socket in sockets):
+        await asyncio.sleep(0)
+        left.add(sum(len(socket.seats) for socket in sockets))
+    await asked
+
+    assert len(left) > 10
+    types = ["subscribed", "project_deleted", "unsubscribed"]
+    assert all(socket.types == types for socket in sockets)
+
+
 async def test_another_role_is_another_right(node: Node) -> None:
     one = await subscribed(node, user_id=BOB, role=UserRole.MANAGER, session=5)
     other = await subscribed(node, user_id=ADA, role=UserRole.ADMIN, session=6)
@@ -349,6 +370,19 @@ async def test_another_role_is_another_right(node: Node) -> None:
     assert one.stream == [("subscribed", 1), ("unsubscribed", 0)]
     assert one.ended is Ending.FORBIDDEN
     assert other.stream == [("subscribed", 1), *told(2)]
+
+
+async def test_who_may_see_a_project_that_is_not_in_memory_may_come_back(
+    node: Node,
+) -> None:
+    socket = await subscribed(node, user_id=ADA, session=5)
+    node.clock.advance(601)
+    await node.registry.evict_idle()
+
+    node.feed.reseat({5: UserRole.MANAGER})
+
+    assert socket.ended is Ending.UNAVAILABLE
+    assert socket.types == ["subscribed"]
 
 
 async def test_an_ended_session_gets_nothing_more(node: Node) -> None:
@@ -473,6 +507,16 @@ async def test_who_talks_without_listening_is_ended(node: Node) -> None:
     assert slow.ended is Ending.SLOW
 
 
+async def test_who_is_behind_is_owed_few_bytes_of_replies(node: Node) -> None:
+    slow = await subscribed(node)
+    slow.fake.kept = BUFFER_BYTES
+
+    for _ in range(3):
+        node.feed.say(slow, (b"x" * 6000,))
+
+    assert slow.ended is Ending.SLOW
+
+
 async def test_a_filter_tells_what_matches_and_what_left(node: Node) -> None:
     plain = await subscribed(node, criteria=PENDING)
     together = await subscribed(node, criteria=PENDING, is_together=True)
@@ -529,6 +573,29 @@ async def test_heads_are_what_was_written_and_no_more(node: Node) -> None:
 
     assert node.feed.heads(socket) == ((PROJECT, 3),)
     assert node.feed.heads(slow) == ()
+
+
+async def test_no_head_is_taken_for_told_if_there_is_no_room_for_the_next(
+    node: Node,
+) -> None:
+    node.store.make_project(8)
+    socket = FakeSocket(make_caller(ADA), is_together=True)
+    node.feed.attach(socket)
+    await node.feed.subscribe(socket, PROJECT, criteria=DONE)
+    await node.feed.subscribe(socket, ProjectId(8))
+    await write(node, 1)
+    socket.seats[1].channel.rests_until = perf_counter() + 60
+    await ask_all(await node.actor(8), create(2))
+    socket.fake.kept = BUFFER_BYTES
+
+    assert node.feed.heads(socket) == ()
+    socket.fake.read()
+    await until(lambda: socket.lag is None)
+    await ask_all(await node.actor(), create(3, status=TaskStatus.COMPLETED))
+    await settle()
+
+    message = socket.messages[-1]
+    assert (message["project_id"], message["from"], message["to"]) == (PROJECT, 2, 3)
 
 
 async def test_while_the_database_is_away_who_resumes_waits(

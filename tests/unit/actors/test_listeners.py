@@ -1,5 +1,6 @@
 """Fan-out: framed once, written to those who may see it, and to nobody else."""
 
+import asyncio
 from collections.abc import Collection
 from typing import NoReturn
 
@@ -290,6 +291,49 @@ async def test_more_than_a_buffer_at_once_comes_once_and_in_order(
     await settle()
 
     assert all(socket.versions == list(range(10, 215)) for socket in sockets)
+
+
+async def test_one_that_cannot_be_served_keeps_no_other_waiting(stage: Stage) -> None:
+    def broken() -> NoReturn:
+        raise RuntimeError
+
+    sockets = [stage.attach(ADA) for _ in range(8)]
+    for socket in sockets[:4]:
+        socket.fake.buffered = broken  # type: ignore[method-assign]  # a fake
+
+    await stage.publish(audience([ADA]), 200)
+    await until(lambda: all(len(s.versions) == 200 for s in sockets[4:]))
+
+
+async def test_others_have_their_turns_while_many_catch_up(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.rounds.SLICE_SECONDS", -1)  # a socket a slice
+    sockets = [stage.attach(ADA) for _ in range(20)]
+    seen = set()
+
+    publishing = asyncio.create_task(stage.publish(audience([ADA]), 200))
+    while any(len(socket.frames) == 0 for socket in sockets):
+        await asyncio.sleep(0)
+        seen.add(sum(len(socket.frames) > 0 for socket in sockets))
+    await publishing
+
+    assert len(seen) > 10
+
+
+async def test_versions_of_long_ago_are_forgotten(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member = stage.attach(ADA)
+    await stage.publish(audience([ADA]))
+    stage.feed.tidy()
+    kept = stage.feed.heads(member)
+
+    monkeypatch.setattr("actors.listeners._RECENT_SECONDS", -1)
+    stage.feed.tidy()
+
+    assert kept == ((7, 10),)
+    assert not stage.feed._listeners._recent
 
 
 async def test_who_has_not_caught_up_yet_gets_no_newer_event_first(

@@ -16,9 +16,10 @@ from server.limits import Limits
 from server.logs import AccessLog
 from server.metrics import Metrics
 from server.middlewares import Endpoint, stack
+from server.queries import NoQuery
 from server.route import Reply, Route
 from server.routes import register
-from server.schemas import NoQuery, Request
+from server.schemas import Request
 from server.sessions import Principal
 from server.tokens import InvalidToken
 

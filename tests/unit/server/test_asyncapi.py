@@ -12,7 +12,7 @@ import pytest
 from msgspec import Struct
 
 from actors.domain.events import EVENT_TYPES
-from server import messages, schemas
+from server import messages, queries
 from server.asyncapi import document
 from server.closing import CLOSINGS
 from server.messages import ServerMessage
@@ -137,7 +137,7 @@ def test_the_close_codes_are_told_to_programs_and_people():
 def test_the_query_of_the_address_is_told():
     query = CHANNEL["bindings"]["ws"]["query"]
 
-    assert query["properties"].keys() == schemas.WebSocketQuery().fields.keys()
+    assert query["properties"].keys() == queries.WebSocketQuery().fields.keys()
 
 
 def test_a_message_that_is_not_described_is_noticed():

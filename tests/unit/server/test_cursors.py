@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from server.cursors import Cursors
 from server.problems import Problem
-from server.schemas import LONGEST_CURSOR
+from server.queries import LONGEST_CURSOR
 from sql.lists import Key
 from tests.factories import AT
 

@@ -51,3 +51,12 @@ def test_what_is_no_filter_is_refused(given: dict[str, Any], sentence: str) -> N
         criteria_of(given, make_caller())
 
     assert refused.value.code == "invalid_filter"
+
+
+def test_what_is_said_of_a_filter_is_shorter_than_the_filter_may_be() -> None:
+    given = {f"unknown_{number}": 1 for number in range(1000)}
+
+    with pytest.raises(NotUnderstood) as error:
+        criteria_of(given, make_caller(ADA))
+
+    assert len(error.value.detail) <= 500

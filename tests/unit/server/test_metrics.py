@@ -5,7 +5,7 @@ from small_app import Settings, route, small_app
 
 from server import keys
 from server.metrics import Metrics, get_metrics
-from server.schemas import AnyQuery
+from server.queries import AnyQuery
 
 METRICS = route(get_metrics, path="/metrics", query=AnyQuery)
 

@@ -24,7 +24,8 @@ from server import keys, logs
 from server.fields import QueryInteger
 from server.headers import json_headers
 from server.limits import Limits
-from server.schemas import AnyQuery, Request
+from server.queries import AnyQuery
+from server.schemas import Request
 
 
 class PageQuery(Request):

@@ -5,7 +5,7 @@ import pytest
 from marshmallow import Schema, ValidationError, missing
 
 from actors.domain.model import MemberRole, ProjectStatus, TaskPriority, TaskStatus
-from server import schemas
+from server import queries, schemas
 
 TOO_LARGE = 2**63
 
@@ -185,7 +185,7 @@ def test_a_project_loads():
 
 
 def test_a_query_loads_into_the_domains_values():
-    loaded = schemas.TaskListQuery().load(
+    loaded = queries.TaskListQuery().load(
         {
             "status": "pending,in_progress,pending",
             "priority": "low",
@@ -223,9 +223,9 @@ def test_a_query_loads_into_the_domains_values():
 
 def test_a_page_has_its_usual_size():
     usual = {"limit": 20, "offset": 0, "sort": "-created_at"}
-    assert schemas.TaskListQuery().load({}) == usual
-    assert schemas.ProjectListQuery().load({}) == usual
-    assert schemas.UserListQuery().load({}) == usual
+    assert queries.TaskListQuery().load({}) == usual
+    assert queries.ProjectListQuery().load({}) == usual
+    assert queries.UserListQuery().load({}) == usual
 
 
 @pytest.mark.parametrize(
@@ -263,14 +263,14 @@ def test_a_page_has_its_usual_size():
     ],
 )
 def test_a_query_that_is_not_valid_is_refused(name: str, value: str):
-    assert errors_of(schemas.TaskListQuery, {name: value}) == {name}
+    assert errors_of(queries.TaskListQuery, {name: value}) == {name}
 
 
 def test_a_page_begins_by_a_cursor_or_by_an_offset():
     for offset in ("0", "10000"):
         query = {"cursor": "abc", "offset": offset}
-        assert errors_of(schemas.PageQuery, query) == {"offset"}
-    assert schemas.PageQuery().load({"offset": "10000"})["offset"] == 10000
+        assert errors_of(queries.PageQuery, query) == {"offset"}
+    assert queries.PageQuery().load({"offset": "10000"})["offset"] == 10000
 
 
 @pytest.mark.parametrize("last", ["", "\0", "@", "\n"])

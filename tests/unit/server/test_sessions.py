@@ -311,6 +311,19 @@ async def test_a_socket_hears_of_a_role_that_is_not_the_one_it_came_with(
     assert heard == [{11: UserRole.MANAGER}, {11: UserRole.MANAGER}]
 
 
+async def test_a_newer_socket_does_not_hide_that_an_older_one_has_another_role(
+    sessions: Sessions, accounts: FakeAccounts
+) -> None:
+    heard: list[Mapping[int, UserRole]] = []
+    sessions.on_roles_changed(heard.append)
+    sessions.watch(11, UserRole.MANAGER)
+    sessions.watch(11, UserRole.USER)  # opened after the change, before a sweep
+    await sessions.sweep()
+    await sessions.sweep()
+
+    assert heard == [{11: UserRole.USER}]
+
+
 async def test_a_large_sweep_is_asked_in_slices(
     sessions: Sessions, accounts: FakeAccounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:

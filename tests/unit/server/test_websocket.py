@@ -2,20 +2,24 @@
 
 import asyncio
 import struct
+from typing import cast
 
 import pytest
-from aiohttp import web
+from aiohttp import WSMessage, WSMsgType, web
 from aiohttp.test_utils import make_mocked_request
 from small_app import ADA
 
+from actors.latecomers import BUFFER_BYTES
 from actors.ports import Ending
 from actors.seats import Lag
 from server import keys
 from server.closing import RESTART, SLOW
+from server.frames import pong_frame
 from server.lines import MESSAGES_A_SECOND, Allowance, Line, Socket
 from server.problems import Problem
 from server.sockets import Sockets
-from server.websocket import connect
+from server.tokens import InvalidToken
+from server.websocket import _first_token, connect
 from tests.running_app import CONFIG, Board
 from tests.unit.actors.fakes import settle
 
@@ -79,6 +83,16 @@ async def test_the_first_reason_counts_and_nothing_follows_it(
     (frame,) = transport.written
     assert (code_of(frame), frame[4:]) == (1012, b"first")
     assert line.buffered() == 0
+
+
+async def test_pings_of_who_reads_nothing_are_not_answered(
+    line: Line, transport: FakeTransport
+) -> None:
+    line.pong(b"one")
+    transport.waiting = BUFFER_BYTES
+    line.pong(b"two")
+
+    assert transport.written == [pong_frame(b"one")]
 
 
 @pytest.mark.parametrize(
@@ -259,6 +273,22 @@ async def test_a_socket_opens_by_ticket_token_and_first_message(board: Board) ->
     for query in (f"?ticket={ticket}", "?token=x"):
         closing = await (await board.connect(query)).closing()
         assert closing == (4001, "Invalid token")
+
+
+class Pinging:
+    """A client that pings faster than it is read."""
+
+    async def receive(self) -> WSMessage:
+        return WSMessage(WSMsgType.PING, b"", None)
+
+
+async def test_who_only_pings_is_not_waited_for_any_longer(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.websocket._AUTHENTICATION_SECONDS", 0.01)
+
+    with pytest.raises(InvalidToken):
+        await _first_token(cast("web.WebSocketResponse", Pinging()), line)
 
 
 async def test_bad_first_words_close(board: Board) -> None:
