@@ -12,6 +12,7 @@ from actors.ports import Ending
 from actors.seats import Lag
 from server import keys
 from server.closing import RESTART, SLOW
+from server.frames import pong_frame
 from server.lines import MESSAGES_A_SECOND, Allowance, Line, Socket
 from server.problems import Problem
 from server.sockets import Sockets
@@ -286,6 +287,16 @@ async def test_without_redis_a_shared_ticket_is_tried_again_later(
 
     listener = await board.connect(f"?ticket={ticket}")
     assert (await listener.closing())[0] == 1013
+
+
+def test_pings_of_who_reads_nothing_are_not_answered(
+    line: Line, transport: FakeTransport
+) -> None:
+    line.pong(b"one")
+    transport.waiting = 20_000
+    line.pong(b"two")
+
+    assert transport.written == [pong_frame(b"one")]
 
 
 def test_an_allowance_is_used_up_and_grows_again() -> None:
