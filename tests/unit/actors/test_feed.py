@@ -18,8 +18,9 @@ from actors.domain.commands import (
 from actors.domain.criteria import Criteria
 from actors.domain.errors import ProjectNotFound, StoreUnavailable
 from actors.domain.model import MemberRole, ProjectId, TaskStatus, UserId, UserRole
+from actors.domain.state import ProjectState
 from actors.latecomers import BUFFER_BYTES
-from actors.ports import Ending
+from actors.ports import Ending, Frames
 from tests.factories import ADA, BOB, CYD, PROJECT, make_caller, make_command
 from tests.unit.actors.fakes import (
     FakeSocket,
@@ -645,3 +646,132 @@ async def test_who_stops_reading_before_a_large_event_is_ended_too(
 
     assert slow.ended is Ending.SLOW
     assert slow.fake.most <= BUFFER_BYTES
+
+
+async def snapshots_one_by_one(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> tuple[list[Criteria | None], asyncio.Semaphore]:
+    """Note for whom snapshots are made; each needs a permit to be finished."""
+    made: list[Criteria | None] = []
+    permits, snapshot = asyncio.Semaphore(0), node.wording.snapshot
+
+    async def slowly(state: ProjectState, wanted: Criteria | None) -> Frames:
+        made.append(wanted)
+        await permits.acquire()
+        return await snapshot(state, wanted)
+
+    monkeypatch.setattr(node.wording, "snapshot", slowly)
+    return made, permits
+
+
+async def test_a_subscription_that_was_given_up_costs_no_snapshot(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, permits = await snapshots_one_by_one(node, monkeypatch)
+    socket = await subscribed(node, wants_snapshot=True)
+    for number in range(20):
+        await settle()
+        wanted = Criteria(text=str(number))
+        await node.feed.subscribe(socket, PROJECT, wants_snapshot=True, criteria=wanted)
+    for _ in range(20):
+        permits.release()
+    await until(lambda: len(socket.messages) == 2)
+
+    assert made == [None, Criteria(text="19")]
+
+
+async def test_who_wants_what_all_want_does_not_wait_for_many_filters(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, permits = await snapshots_one_by_one(node, monkeypatch)
+    filtered = [
+        await subscribed(node, wants_snapshot=True, criteria=Criteria(text=str(number)))
+        for number in range(10)
+    ]
+    await settle()
+    plain = await subscribed(node, wants_snapshot=True)
+    for _ in range(3):
+        permits.release()
+    await until(lambda: len(plain.messages) == 2)
+    assert [len(socket.messages) for socket in filtered] == [2, 2, *[0] * 8]
+
+    for _ in range(8):
+        permits.release()
+    await until(lambda: all(len(socket.messages) == 2 for socket in filtered))
+    assert len(made) == 11
+
+
+async def test_so_many_snapshots_are_made_at_once_and_no_more(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, permits = await snapshots_one_by_one(node, monkeypatch)
+    socket = FakeSocket(make_caller(ADA))
+    node.feed.attach(socket)
+    for number in range(50, 60):
+        node.store.make_project(number)
+        await node.feed.subscribe(socket, ProjectId(number), wants_snapshot=True)
+    await settle()
+
+    assert len(made) == 4
+    for _ in range(10):
+        permits.release()
+    await until(lambda: len(socket.messages) == 20)
+
+
+async def test_who_is_removed_while_waiting_gets_no_later_state(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.store.write(make_command(PutMember, user_id=BOB))
+    bob = FakeSocket(make_caller(BOB))
+    node.feed.attach(bob)
+    bob.fake.kept = BUFFER_BYTES
+    await write(node, 1)
+    node.clock.advance(601)
+    await node.registry.evict_idle()
+    for number in range(10, 20):
+        node.store.write(create(number))
+    actor = await node.actor()
+    read, permits, reads = node.store.events_since, asyncio.Semaphore(0), []
+
+    async def slowly(project_id: ProjectId, version: int, limit: int) -> list[bytes]:
+        reads.append(version)
+        await permits.acquire()
+        return await read(project_id, version, limit)
+
+    monkeypatch.setattr(node.store, "events_since", slowly)
+    await subscribed(node, since=10)
+    await until(lambda: len(reads) == 1)
+    bob.fake.read()
+    await until(lambda: bool(bob.seats) and bob.seats[0].is_waiting)
+    await subscribed(node, since=5)
+    permits.release()
+    await until(lambda: len(reads) == 2)
+
+    await actor.ask(make_command(RemoveMember, user_id=BOB))
+    await actor.ask(create(99))
+    permits.release()
+    await until(lambda: bob.ended is not None)
+
+    assert bob.frames == []
+
+
+async def test_of_large_events_no_more_is_read_than_fits(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.recalls._PAGE_EVENTS", 10)
+    for number in range(1, 201):
+        node.store.write(create(number, description="x" * 20_000))
+    read, limits = node.store.events_since, []
+
+    async def counted(project_id: ProjectId, version: int, limit: int) -> list[bytes]:
+        limits.append(limit)
+        return await read(project_id, version, limit)
+
+    monkeypatch.setattr(node.store, "events_since", counted)
+    far = await subscribed(node, since=1)
+    near = await subscribed(node, since=170)
+    await until(lambda: len(far.messages) == 2 and len(near.messages) == 32)
+
+    assert far.stream == [("snapshot", 201), ("subscribed", 201)]
+    assert near.stream == [*told(*range(171, 202)), ("subscribed", 201)]
+    assert sum(limits) <= 60
