@@ -157,13 +157,18 @@ class Feed:
         """Go by the new roles of these sessions' users from here on."""
         for watcher in [w for w in self._watchers if w.session_id in roles]:
             role = roles[watcher.session_id]
+            if watcher.caller.role is role:
+                continue
             if watcher.listens:
                 self._listen_as(watcher, role)
                 continue
             watcher.caller = replace(watcher.caller, role=role)
             for seat in watcher.seats:
                 state = self._source.look(seat.channel.project_id)
-                if state is None or state.visible_project(watcher.caller) is None:
+                if state is None:  # at rest: whoever comes back is looked at again
+                    self._cut_off(seat, Ending.UNAVAILABLE)
+                    break
+                if state.visible_project(watcher.caller) is None:
                     self._cut_off(seat, Ending.FORBIDDEN)
                     break
 

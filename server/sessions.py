@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import structlog
@@ -36,10 +36,13 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class _Watch:
-    """The sockets of one session: how many, and as what they were let in."""
+    """The sockets of one session: how many, and as what they were let in.
+
+    One let in later may know of a role that the others have not been told of.
+    """
 
     sockets: int = 0
-    role: UserRole | None = None
+    roles: set[UserRole] = field(default_factory=set)
 
 
 class Sessions:
@@ -105,7 +108,7 @@ class Sessions:
         watch = self._watches.setdefault(session_id, _Watch())
         watch.sockets += 1
         if role is not None:
-            watch.role = role
+            watch.roles.add(role)
 
     def unwatch(self, session_id: int) -> None:
         """Say that one socket of this session has closed."""
@@ -300,9 +303,9 @@ class Sessions:
             watch = self._watches.get(session_id)
             if watch is None:
                 continue
-            if watch.role is not None and watch.role is not role:
+            if watch.roles - {role}:
                 changed[session_id] = role
-            watch.role = role
+            watch.roles = {role}
         if changed:
             for callback in self._on_roles_changed:
                 callback(changed)

@@ -351,6 +351,21 @@ async def test_another_role_is_another_right(node: Node) -> None:
     assert other.stream == [("subscribed", 1), *told(2)]
 
 
+async def test_a_new_role_in_a_project_at_rest_is_looked_at_on_return(
+    node: Node,
+) -> None:
+    ada = await subscribed(node, session=5)
+    same = await subscribed(node, session=6)
+    node.clock.advance(601)
+    await node.registry.evict_idle()
+
+    node.feed.reseat({5: UserRole.ADMIN, 6: UserRole.USER})
+
+    assert ada.stream == [("subscribed", 1)]
+    assert ada.ended is Ending.UNAVAILABLE
+    assert same.ended is None
+
+
 async def test_an_ended_session_gets_nothing_more(node: Node) -> None:
     socket = await subscribed(node, session=5)
     actor = await node.actor()
@@ -510,6 +525,24 @@ async def test_a_filter_hides_comments_of_other_tasks(node: Node) -> None:
     await settle()
 
     assert socket.stream == [("subscribed", 3), ("comment_created", 4)]
+
+
+async def test_comments_are_not_lost_in_a_project_at_rest(node: Node) -> None:
+    actor = await node.actor()
+    await actor.ask(create(1))
+    slow = await subscribed(node, criteria=PENDING)
+    slow.fake.kept = BUFFER_BYTES
+    for number in (1, 2):
+        await actor.ask(make_command(AddComment, task_id=1, comment_id=number))
+        await settle()
+    node.clock.advance(601)
+    await node.registry.evict_idle()
+
+    slow.fake.read()
+    await until(lambda: slow.lag is None and not slow.seats[0].is_waiting)
+
+    comments = [("comment_created", 3), ("comment_created", 4)]
+    assert slow.stream == [("subscribed", 2), *comments]
 
 
 async def test_a_filtered_snapshot_has_what_matches(node: Node) -> None:
