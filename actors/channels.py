@@ -135,6 +135,8 @@ class Channel:
         self._last = None
 
     def _made(self, seat: Seat, goal: int) -> Parcel | None:
+        if seat.kind.criteria is not None and self._look(self.project_id) is None:
+            return None  # comments are judged by their tasks
         told: list[Told] = []
         size, last = 0, seat.position
         for item in self.ring.after(seat.position, goal):

@@ -157,6 +157,8 @@ class Feed:
         """Go by the new roles of these sessions' users from here on."""
         for watcher in [w for w in self._watchers if w.session_id in roles]:
             role = roles[watcher.session_id]
+            if watcher.caller.role is role:
+                continue
             if watcher.listens:
                 self._listen_as(watcher, role)
                 continue

@@ -19,6 +19,7 @@ BUFFER_BYTES = 36 * 1024
 _DRAINED_BYTES = 8 * 1024
 # A transport needs almost a kilobyte for each write that waits: small ones do not.
 _SMALL_BYTES = 4 * 1024
+_LAST_BYTES = 256 * 1024
 _MOST_REPLIES = 100
 _REPLIES_BYTES = 8 * 1024
 _POLL_SECONDS = 0.02
@@ -79,14 +80,17 @@ class Latecomers:
             self._give_up(watcher)
 
     def part(self, watcher: Watcher, frames: Frames) -> None:
-        """Write the last words to a socket that is ended now, if they can be heard.
+        """Write the last words to a socket that is ended now.
 
-        In the middle of another message they cannot.
+        What is under way goes first, unless that is more than an event can be: then
+        there are no words, and the close code has to do.
         """
-        if watcher.is_gone or (watcher.lag is not None and watcher.lag.pieces):
+        if watcher.is_gone:
             return
-        for frame in frames:
-            watcher.outlet.write(frame)
+        pieces = () if watcher.lag is None else watcher.lag.pieces
+        if sum(map(len, pieces)) <= _LAST_BYTES:
+            for piece in (*pieces, *frames):
+                watcher.outlet.write(piece)
 
     def forget(self, watcher: Watcher) -> None:
         """Let go of a socket that has closed."""

@@ -5,7 +5,7 @@ Whatever is fetched is fetched once, for all who came in the meantime.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import Context
 from dataclasses import dataclass
 from typing import Protocol
@@ -27,6 +27,8 @@ from actors.seats import NOWHERE, Seat
 _FRESH_SECONDS = 1.0
 _TRIES = 20
 _PAUSE_SECONDS = 0.25
+_PAGE_EVENTS = 256
+_SNAPSHOTS_AT_ONCE = 4
 
 _log = structlog.get_logger()
 
@@ -85,6 +87,7 @@ class Recalls:
         self._end = end
         self._waiting: dict[Channel, list[Seat]] = {}
         self._tasks: dict[Channel, asyncio.Task[None]] = {}
+        self._making = asyncio.Semaphore(_SNAPSHOTS_AT_ONCE)
         self._snapshots: dict[tuple[ProjectId, Criteria | None], Snapshot] = {}
 
     def fetch(self, seat: Seat) -> None:
@@ -116,7 +119,7 @@ class Recalls:
 
     async def _run(self, channel: Channel) -> None:
         try:
-            while seats := self._waiting.pop(channel, None):
+            while seats := _still_waiting(self._waiting.pop(channel, ())):
                 await self._settle_patiently(channel, seats)
         finally:
             del self._tasks[channel]
@@ -124,7 +127,7 @@ class Recalls:
     async def _settle_patiently(self, channel: Channel, seats: list[Seat]) -> None:
         for _ in range(_TRIES):
             try:
-                await self._settle(channel, seats)
+                await self._settle(channel, _still_waiting(seats))
             except ProjectNotFound:
                 for seat in seats:
                     self._refuse(seat)
@@ -144,27 +147,45 @@ class Recalls:
                 self._refuse(seat)
         least = channel.head - RING_EVENTS
         near = [s.position for s in seats if s.position >= max(least, 0)]
-        if near and not channel.ring.covers(min(near)):
+        if near:
             await self._recall(channel, min(near))
-        for criteria in {seat.kind.criteria for seat in seats if _lacks(seat)}:
+        lacking = [seat for seat in seats if _lacks(seat)]
+        await self._release([seat for seat in seats if not _lacks(seat)])
+        if lacking:
+            await self._hand_out(channel, lacking)
+
+    async def _hand_out(self, channel: Channel, seats: Sequence[Seat]) -> None:
+        """Give out the whole state, and that by one filter.
+
+        Other filters have to wait for the next turn: whoever asks for many must not
+        keep those waiting who want what all want.
+        """
+        kinds = list(dict.fromkeys(seat.kind.criteria for seat in seats))
+        kinds.sort(key=lambda criteria: criteria is not None)
+        for criteria in kinds[:2]:
             snapshot = await self._snapshot(channel, criteria)
-            for seat in seats:
-                if seat.kind.criteria == criteria and _lacks(seat):
-                    self._hand(seat, snapshot)
-        await self._release(seats)
+            ready = [seat for seat in seats if seat.kind.criteria == criteria]
+            for seat in _still_waiting(ready):
+                self._hand(seat, snapshot)
+            await self._release(ready)
+        later = [seat for seat in seats if seat.kind.criteria in kinds[2:]]
+        self._waiting[channel] = [*later, *self._waiting.get(channel, ())]
 
     async def _recall(self, channel: Channel, since: int) -> None:
-        """Read what came before the ring into it, if the log still has all of it."""
-        bodies = await self._source.log.events_since(
-            channel.project_id, since, channel.ring.oldest - 1 - since
-        )
-        events = [self._source.codec.decode(body) for body in bodies]
-        channel.ring.prepend(
-            [
-                Item(Entry(event=event, body=body))
-                for event, body in zip(events, bodies, strict=True)
-            ]
-        )
+        """Read what came before the ring into it, if it fits and the log has it."""
+        ring = channel.ring
+        while not ring.covers(since) and not ring.is_full:
+            start = max(since, ring.oldest - 1 - _PAGE_EVENTS)
+            bodies = await self._source.log.events_since(
+                channel.project_id, start, ring.oldest - 1 - start
+            )
+            before = ring.oldest
+            ring.prepend([self._item(body) for body in bodies])
+            if ring.oldest == before:
+                return
+
+    def _item(self, body: bytes) -> Item:
+        return Item(Entry(event=self._source.codec.decode(body), body=body))
 
     async def _snapshot(self, channel: Channel, criteria: Criteria | None) -> Snapshot:
         key = (channel.project_id, criteria)
@@ -172,9 +193,10 @@ class Recalls:
         fresh = time.monotonic() - _FRESH_SECONDS
         if kept and kept.made_at >= fresh and channel.ring.covers(kept.version):
             return kept
-        state = await self._source.find(channel.project_id)
-        version = state.version
-        frames: Frames = await self._wording.snapshot(state, criteria)
+        async with self._making:
+            state = await self._source.find(channel.project_id)
+            version = state.version
+            frames: Frames = await self._wording.snapshot(state, criteria)
         made = Snapshot(
             parcel=Parcel(frames), version=version, made_at=time.monotonic()
         )
@@ -216,10 +238,13 @@ class Recalls:
                 ends = time.perf_counter() + SLICE_SECONDS
 
     def _give_up(self, seats: Sequence[Seat], ending: Ending) -> None:
-        for seat in seats:
+        for seat in _still_waiting(seats):
             seat.is_waiting = False
-            if not seat.is_gone:
-                self._end(seat, ending)
+            self._end(seat, ending)
+
+
+def _still_waiting(seats: Iterable[Seat]) -> list[Seat]:
+    return [seat for seat in seats if seat.is_waiting and not seat.is_gone]
 
 
 def _may_see(seat: Seat, state: ProjectState) -> bool:

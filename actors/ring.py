@@ -56,13 +56,20 @@ class Ring:
         """The oldest version that it has; the next one to come if it is empty."""
         return self.head - len(self._items) + 1
 
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing older is taken any more."""
+        return (
+            len(self._items) > self._most_events or self.size_bytes > self._most_bytes
+        )
+
     def append(self, item: Item) -> None:
         """Take the next event: its version is `head` and one more."""
         if item.version != self.head + 1:
             raise ValueError(f"event {item.version} does not follow {self.head}")
         self.head = item.version
         self._put(item)
-        while self._is_full() and len(self._items) > 1:
+        while self.is_full and len(self._items) > 1:
             self._drop_oldest()
 
     def prepend(self, items: Sequence[Item]) -> None:
@@ -70,7 +77,7 @@ class Ring:
         for item in reversed(items):
             if item.version >= self.oldest:
                 continue
-            if item.version != self.oldest - 1 or self._is_full():
+            if item.version != self.oldest - 1 or self.is_full:
                 return
             self._put(item)
 
@@ -95,8 +102,3 @@ class Ring:
     def _drop_oldest(self) -> None:
         dropped = self._items.pop(self.oldest)
         self.size_bytes -= len(dropped.entry.body)
-
-    def _is_full(self) -> bool:
-        return (
-            len(self._items) > self._most_events or self.size_bytes > self._most_bytes
-        )

@@ -4,7 +4,6 @@ import asyncio
 import socket as sockets
 from contextlib import suppress
 
-from actors.latecomers import BUFFER_BYTES
 from actors.ports import Ending
 from actors.seats import Watcher
 from server.closing import CLOSING_OF, Closing
@@ -15,16 +14,35 @@ CLOSE_SECONDS = 2.0
 MESSAGES_A_SECOND = 100
 # What the kernel may hold unsent: the rest waits where it is counted.
 _UNSENT_BYTES = 16 * 1024
+_UNREAD_BYTES = 16 * 1024
+
+
+class Allowance:
+    """How many messages a client may send: `MESSAGES_A_SECOND`, and twice at once."""
+
+    __slots__ = ("_at", "_left")
+
+    def __init__(self) -> None:
+        self._left = 2.0 * MESSAGES_A_SECOND
+        self._at = 0.0
+
+    def take(self, now: float) -> bool:
+        """Take one message's share; False if there is none left."""
+        gained = (now - self._at) * MESSAGES_A_SECOND
+        self._left = min(self._left + gained, 2.0 * MESSAGES_A_SECOND) - 1
+        self._at = now
+        return self._left >= 0
 
 
 class Line:
     """Writes to a transport: nothing here waits, and nothing raises."""
 
-    __slots__ = ("_is_closing", "_transport")
+    __slots__ = ("_is_closing", "_transport", "allowance")
 
     def __init__(self, transport: asyncio.Transport):
         self._transport = transport
         self._is_closing = False
+        self.allowance = Allowance()
 
     def limit_unsent(self) -> None:
         """Have the kernel take little of what its client does not read."""
@@ -45,8 +63,8 @@ class Line:
             self._transport.write(data)
 
     def pong(self, payload: bytes) -> None:
-        """Answer a ping, unless the answers before it are not read either."""
-        if self.buffered() < BUFFER_BYTES:
+        """Answer a ping, but not who reads no answers: RFC 6455, 5.5.3, allows it."""
+        if self.buffered() <= _UNREAD_BYTES:
             self.write(pong_frame(payload))
 
     def buffered(self) -> int:
@@ -71,27 +89,10 @@ class Line:
         self._transport.abort()
 
 
-class Allowance:
-    """How many messages a client may send: `MESSAGES_A_SECOND`, and twice at once."""
-
-    __slots__ = ("_at", "_left")
-
-    def __init__(self) -> None:
-        self._left = 2.0 * MESSAGES_A_SECOND
-        self._at = 0.0
-
-    def take(self, now: float) -> bool:
-        """Take one message's share; False if there is none left."""
-        gained = (now - self._at) * MESSAGES_A_SECOND
-        self._left = min(self._left + gained, 2.0 * MESSAGES_A_SECOND) - 1
-        self._at = now
-        return self._left >= 0
-
-
 class Socket(Watcher):
     """A line to a user whose identity is known until `expires_at`, since 1970."""
 
-    __slots__ = ("allowance", "beat", "expires_at", "is_heard", "is_warned", "line")
+    __slots__ = ("beat", "expires_at", "is_heard", "is_warned", "line")
 
     def __init__(self, line: Line, principal: Principal, *, is_together: bool = False):
         super().__init__(
@@ -99,7 +100,6 @@ class Socket(Watcher):
         )
         self.line = line
         self.expires_at = principal.expires_at
-        self.allowance = Allowance()
         self.is_heard = True
         self.is_warned = False
         self.beat = 0

@@ -64,6 +64,8 @@ def configure(config: _Settings, stream: TextIO | None = None) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    # It repeats the subprotocols that a client names, which may be its token.
+    logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
 
 
 def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

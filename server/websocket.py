@@ -9,7 +9,7 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 import structlog
-from aiohttp import WSMsgType, web
+from aiohttp import HttpVersion11, WSMessage, WSMsgType, web
 
 from actors.domain.errors import Unavailable
 from server import keys
@@ -36,6 +36,7 @@ TOGETHER = "boardcast.v1"
 
 _AUTHENTICATION_SECONDS = 10.0
 _MESSAGE_BYTES = 64 * 1024
+_CONTROL = (WSMsgType.PING, WSMsgType.PONG)
 
 _log = structlog.get_logger()
 
@@ -48,12 +49,12 @@ async def connect(request: web.Request) -> web.StreamResponse:
         raise _come_back("draining", "The server is restarting.")
     ws = web.WebSocketResponse(
         compress=False,
-        max_msg_size=_MESSAGE_BYTES,
+        max_msg_size=_MESSAGE_BYTES + 1,  # of this size, aiohttp takes none
         autoping=False,
         timeout=CLOSE_SECONDS,
         protocols=(TOGETHER,),
     )
-    if not ws.can_prepare(request).ok:
+    if request.version < HttpVersion11 or not ws.can_prepare(request).ok:
         raise Problem(
             426,
             "upgrade_required",
@@ -86,7 +87,7 @@ def _check_origin(request: web.Request) -> None:
     allowed = request.app[keys.CONFIG].cors_origins
     if origin is None or origin in allowed or ANY_ORIGIN in allowed:
         return
-    if _host(origin) != request.host:
+    if _host(origin) != request.headers.get("Host", ""):
         raise Problem(403, "origin_refused", "Pages of this origin may not connect.")
 
 
@@ -138,9 +139,7 @@ async def _first_token(ws: web.WebSocketResponse, line: Line) -> str:
     try:
         async with asyncio.timeout(_AUTHENTICATION_SECONDS):
             received = await ws.receive()
-            while received.type is WSMsgType.PING:
-                line.pong(received.data)
-                await asyncio.sleep(0)  # what is buffered comes without a wait
+            while received.type in _CONTROL and _is_taken(received, line):
                 received = await ws.receive()
     except TimeoutError:
         raise InvalidToken from None
@@ -199,18 +198,25 @@ async def _begin(request: web.Request, socket: Socket) -> None:
 async def _listen(
     request: web.Request, ws: web.WebSocketResponse, socket: Socket
 ) -> None:
-    dialogue, clock = request.app[keys.DIALOGUE], asyncio.get_running_loop().time
+    dialogue = request.app[keys.DIALOGUE]
     async for received in ws:
         socket.is_heard = True
-        if not socket.allowance.take(clock()):
-            socket.line.close(TOO_MANY_MESSAGES)
+        if not _is_taken(received, socket.line):
             return
         if received.type is WSMsgType.TEXT:
             await dialogue.hear(socket, received.data)
-        elif received.type is WSMsgType.PING:
-            socket.line.pong(received.data)
         elif received.type is WSMsgType.BINARY:
             dialogue.complain(socket, Error("text_only", "Send text messages."))
+
+
+def _is_taken(received: WSMessage, line: Line) -> bool:
+    """Answer it if it is a ping; close if there are too many messages of any kind."""
+    if not line.allowance.take(asyncio.get_running_loop().time()):
+        line.close(TOO_MANY_MESSAGES)
+        return False
+    if received.type is WSMsgType.PING:
+        line.pong(received.data)
+    return True
 
 
 async def _hang_up(ws: web.WebSocketResponse) -> None:

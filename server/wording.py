@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from typing import TypeVar
@@ -65,14 +65,16 @@ class Words:
     async def snapshot(self, state: ProjectState, wanted: Criteria | None) -> Frames:
         """Write the state of the moment of this call, or what is wanted of it.
 
-        The values are collected at once, and encoded in slices.
+        The values are collected at once, filtered and encoded in slices.
         """
         version, project = state.version, encode(state.project)
         members, tasks = list(state.members.values()), list(state.tasks.values())
         comments = dict(state.comments)
         if wanted is not None:
             now = datetime.now(UTC)
-            tasks = [task for task in tasks if wanted.matches(task, now)]
+            tasks = [
+                task async for task in _unhurried(tasks) if wanted.matches(task, now)
+            ]
         told = chain.from_iterable(
             comments[task.id].values() for task in tasks if task.id in comments
         )
@@ -80,9 +82,9 @@ class Words:
             project_id=state.project_id,
             version=version,
             project=Raw(project),
-            members=[each async for each in _encoded(members, encode_member)],
-            tasks=[each async for each in _encoded(tasks, encode_task)],
-            comments=[each async for each in _encoded(told, encode_comment)],
+            members=[Raw(encode_member(each)) async for each in _unhurried(members)],
+            tasks=[Raw(encode_task(each)) async for each in _unhurried(tasks)],
+            comments=[Raw(encode_comment(each)) async for each in _unhurried(told)],
         )
         return framed(message)
 
@@ -99,12 +101,11 @@ class Words:
         return framed(Tick(heads={str(key): version for key, version in heads}))
 
 
-async def _encoded(
-    values: Iterable[_T], encoder: Callable[[_T], bytes]
-) -> AsyncIterator[Raw]:
+async def _unhurried(values: Iterable[_T]) -> AsyncIterator[_T]:
+    """Give values one by one, and others the loop now and then."""
     ends = time.perf_counter() + SLICE_SECONDS
     for value in values:
-        yield Raw(encoder(value))
+        yield value
         if time.perf_counter() > ends:
             await asyncio.sleep(0)
             ends = time.perf_counter() + SLICE_SECONDS

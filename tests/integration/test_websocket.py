@@ -241,13 +241,21 @@ async def test_logging_out_closes_the_sockets_of_this_session(board: Board) -> N
     assert await others.types() == ["task_created"]
 
 
-async def test_a_client_that_floods_is_closed(board: Board) -> None:
-    listener = await (await board.person()).listen()
+@pytest.mark.parametrize("is_known", [True, False])
+@pytest.mark.parametrize("kind", ["send_str", "ping", "pong"])
+async def test_a_client_that_floods_is_closed(
+    board: Board, kind: str, is_known: bool
+) -> None:
+    ada = await board.person()
+    listener = await board.connect(headers=ada.headers if is_known else {})
+    if not is_known and kind == "send_str":
+        await listener.ws.send_json({"op": "auth", "token": ada.access_token})
+    flood = getattr(listener.ws, kind)
 
     for _ in range(2 * MESSAGES_A_SECOND + 100):
-        await listener.ws.send_str("x")
+        await flood("x" if kind == "send_str" else b"x")
     received = [await listener.receive()]
-    while received[-1].type is WSMsgType.TEXT:
+    while received[-1].type in (WSMsgType.TEXT, WSMsgType.PONG):
         received.append(await listener.receive())
 
     assert received[-1].data == TOO_MANY_MESSAGES.code
@@ -260,3 +268,39 @@ async def test_pongs_that_nobody_asked_for_are_messages_too(board: Board) -> Non
         await listener.ws.pong()
 
     assert (await listener.closing())[0] == TOO_MANY_MESSAGES.code
+
+
+async def test_pings_before_the_token_are_answered(board: Board) -> None:
+    ada = await board.person()
+    listener = await board.connect()
+
+    await listener.ws.pong(b"alive")
+    await listener.ws.ping(b"hello")
+    assert (await listener.receive()).data == b"hello"
+    await listener.ws.send_json({"op": "auth", "token": ada.access_token})
+
+    assert await listener.events() == []
+
+
+async def test_a_message_may_have_64_kib(board: Board) -> None:
+    listener = await (await board.person()).listen()
+
+    await listener.ws.send_str(" " * 65_521 + '{"op": "ping" }')
+    assert await listener.next() == {"type": "pong"}
+    await listener.ws.send_str(" " * 65_521 + '{"op": "ping"  }')
+
+    assert (await listener.closing())[0] == 1009
+
+
+async def test_http_1_0_opens_no_socket(board: Board) -> None:
+    headers = "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+    key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13"
+    host, port = board.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+
+    writer.write(f"GET /ws HTTP/1.0\r\n{headers}{key}\r\n\r\n".encode())
+    status = (await reader.readline()).split()[1]
+    writer.close()
+    await writer.wait_closed()
+
+    assert status == b"426"

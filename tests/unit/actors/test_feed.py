@@ -19,9 +19,10 @@ from actors.domain.commands import (
 from actors.domain.criteria import Criteria
 from actors.domain.errors import ProjectNotFound, StoreUnavailable
 from actors.domain.model import MemberRole, ProjectId, TaskStatus, UserId, UserRole
+from actors.domain.state import ProjectState
 from actors.latecomers import BUFFER_BYTES
 from actors.parcels import PARCEL_BYTES
-from actors.ports import Ending
+from actors.ports import Ending, Frames
 from tests.factories import ADA, BOB, CYD, PROJECT, make_caller, make_command
 from tests.unit.actors.fakes import (
     FakeSocket,
@@ -372,17 +373,19 @@ async def test_another_role_is_another_right(node: Node) -> None:
     assert other.stream == [("subscribed", 1), *told(2)]
 
 
-async def test_who_may_see_a_project_that_is_not_in_memory_may_come_back(
+async def test_a_new_role_in_a_project_at_rest_is_looked_at_on_return(
     node: Node,
 ) -> None:
-    socket = await subscribed(node, user_id=ADA, session=5)
+    ada = await subscribed(node, session=5)
+    same = await subscribed(node, session=6)
     node.clock.advance(601)
     await node.registry.evict_idle()
 
-    node.feed.reseat({5: UserRole.MANAGER})
+    node.feed.reseat({5: UserRole.ADMIN, 6: UserRole.USER})
 
-    assert socket.ended is Ending.UNAVAILABLE
-    assert socket.types == ["subscribed"]
+    assert ada.stream == [("subscribed", 1)]
+    assert ada.ended is Ending.UNAVAILABLE
+    assert same.ended is None
 
 
 async def test_an_ended_session_gets_nothing_more(node: Node) -> None:
@@ -554,6 +557,24 @@ async def test_a_filter_hides_comments_of_other_tasks(node: Node) -> None:
     await settle()
 
     assert socket.stream == [("subscribed", 3), ("comment_created", 4)]
+
+
+async def test_comments_are_not_lost_in_a_project_at_rest(node: Node) -> None:
+    actor = await node.actor()
+    await actor.ask(create(1))
+    slow = await subscribed(node, criteria=PENDING)
+    slow.fake.kept = BUFFER_BYTES
+    for number in (1, 2):
+        await actor.ask(make_command(AddComment, task_id=1, comment_id=number))
+        await settle()
+    node.clock.advance(601)
+    await node.registry.evict_idle()
+
+    slow.fake.read()
+    await until(lambda: slow.lag is None and not slow.seats[0].is_waiting)
+
+    comments = [("comment_created", 3), ("comment_created", 4)]
+    assert slow.stream == [("subscribed", 2), *comments]
 
 
 async def test_a_filtered_snapshot_has_what_matches(node: Node) -> None:
@@ -769,3 +790,132 @@ async def test_the_last_words_reach_who_is_behind(node: Node) -> None:
 
     assert slow.types[-1] == "unsubscribed"
     assert slow.ended is Ending.FORBIDDEN
+
+
+async def snapshots_one_by_one(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> tuple[list[Criteria | None], asyncio.Semaphore]:
+    """Note for whom snapshots are made; each needs a permit to be finished."""
+    made: list[Criteria | None] = []
+    permits, snapshot = asyncio.Semaphore(0), node.wording.snapshot
+
+    async def slowly(state: ProjectState, wanted: Criteria | None) -> Frames:
+        made.append(wanted)
+        await permits.acquire()
+        return await snapshot(state, wanted)
+
+    monkeypatch.setattr(node.wording, "snapshot", slowly)
+    return made, permits
+
+
+async def test_a_subscription_that_was_given_up_costs_no_snapshot(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, permits = await snapshots_one_by_one(node, monkeypatch)
+    socket = await subscribed(node, wants_snapshot=True)
+    for number in range(20):
+        await settle()
+        wanted = Criteria(text=str(number))
+        await node.feed.subscribe(socket, PROJECT, wants_snapshot=True, criteria=wanted)
+    for _ in range(20):
+        permits.release()
+    await until(lambda: len(socket.messages) == 2)
+
+    assert made == [None, Criteria(text="19")]
+
+
+async def test_who_wants_what_all_want_does_not_wait_for_many_filters(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, permits = await snapshots_one_by_one(node, monkeypatch)
+    filtered = [
+        await subscribed(node, wants_snapshot=True, criteria=Criteria(text=str(number)))
+        for number in range(10)
+    ]
+    await settle()
+    plain = await subscribed(node, wants_snapshot=True)
+    for _ in range(3):
+        permits.release()
+    await until(lambda: len(plain.messages) == 2)
+    assert [len(socket.messages) for socket in filtered] == [2, 2, *[0] * 8]
+
+    for _ in range(8):
+        permits.release()
+    await until(lambda: all(len(socket.messages) == 2 for socket in filtered))
+    assert len(made) == 11
+
+
+async def test_so_many_snapshots_are_made_at_once_and_no_more(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, permits = await snapshots_one_by_one(node, monkeypatch)
+    socket = FakeSocket(make_caller(ADA))
+    node.feed.attach(socket)
+    for number in range(50, 60):
+        node.store.make_project(number)
+        await node.feed.subscribe(socket, ProjectId(number), wants_snapshot=True)
+    await settle()
+
+    assert len(made) == 4
+    for _ in range(10):
+        permits.release()
+    await until(lambda: len(socket.messages) == 20)
+
+
+async def test_who_is_removed_while_waiting_gets_no_later_state(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.store.write(make_command(PutMember, user_id=BOB))
+    bob = FakeSocket(make_caller(BOB))
+    node.feed.attach(bob)
+    bob.fake.kept = BUFFER_BYTES
+    await write(node, 1)
+    node.clock.advance(601)
+    await node.registry.evict_idle()
+    for number in range(10, 20):
+        node.store.write(create(number))
+    actor = await node.actor()
+    read, permits, reads = node.store.events_since, asyncio.Semaphore(0), []
+
+    async def slowly(project_id: ProjectId, version: int, limit: int) -> list[bytes]:
+        reads.append(version)
+        await permits.acquire()
+        return await read(project_id, version, limit)
+
+    monkeypatch.setattr(node.store, "events_since", slowly)
+    await subscribed(node, since=10)
+    await until(lambda: len(reads) == 1)
+    bob.fake.read()
+    await until(lambda: bool(bob.seats) and bob.seats[0].is_waiting)
+    await subscribed(node, since=5)
+    permits.release()
+    await until(lambda: len(reads) == 2)
+
+    await actor.ask(make_command(RemoveMember, user_id=BOB))
+    await actor.ask(create(99))
+    permits.release()
+    await until(lambda: bob.ended is not None)
+
+    assert bob.frames == []
+
+
+async def test_of_large_events_no_more_is_read_than_fits(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.recalls._PAGE_EVENTS", 10)
+    for number in range(1, 601):
+        node.store.write(create(number, description="x" * 20_000))
+    read, limits = node.store.events_since, []
+
+    async def counted(project_id: ProjectId, version: int, limit: int) -> list[bytes]:
+        limits.append(limit)
+        return await read(project_id, version, limit)
+
+    monkeypatch.setattr(node.store, "events_since", counted)
+    far = await subscribed(node, since=1)
+    near = await subscribed(node, since=570)
+    await until(lambda: len(far.messages) == 2 and len(near.messages) == 32)
+
+    assert far.stream == [("snapshot", 601), ("subscribed", 601)]
+    assert near.stream == [*told(*range(571, 602)), ("subscribed", 601)]
+    assert sum(limits) <= 240

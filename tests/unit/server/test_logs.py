@@ -17,6 +17,7 @@ def _keep_configuration() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level, before = root.handlers[:], root.level, structlog.get_config()
     yield
+    logging.getLogger("aiohttp.websocket").setLevel(logging.NOTSET)
     structlog.configure(**before)
     root.handlers[:] = handlers
     root.setLevel(level)
@@ -92,6 +93,15 @@ def test_lines_of_other_libraries_look_alike():
 
     (line,) = logged(lines)
     assert (line["event"], line["level"]) == ("Something odd", "error")
+
+
+def test_what_clients_name_as_subprotocol_is_not_repeated():
+    lines = io.StringIO()
+    logs.configure(Settings(), lines)
+
+    logging.getLogger("aiohttp.websocket").warning("Client protocols %r", ["a token"])
+
+    assert logged(lines) == []
 
 
 def test_an_exception_brings_its_stack():

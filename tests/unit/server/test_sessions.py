@@ -432,6 +432,21 @@ ADMIN = User(
 )
 
 
+async def test_a_socket_that_came_later_does_not_hide_a_new_role_from_others(
+    accounts: FakeAccounts, sessions: Sessions
+) -> None:
+    heard: list[Mapping[int, UserRole]] = []
+    sessions.on_roles_changed(heard.append)
+    sessions.watch(11, UserRole.ADMIN)
+    accounts.change(11, role=UserRole.USER)
+
+    sessions.watch(11, UserRole.USER)  # by a ticket, which asks the database
+    await sessions.sweep()
+    await sessions.sweep()
+
+    assert heard == [{11: UserRole.USER}]
+
+
 async def test_a_role_that_was_given_here_needs_no_sweep(
     sessions: Sessions, adas: str
 ) -> None:
