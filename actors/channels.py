@@ -95,15 +95,17 @@ class Channel:
     def begin(self, version: int) -> None:
         """Go on from the version that the project was read at, or is published from.
 
-        What lies between is not in the ring: each seat gets it from the log. If it is
-        less than what was published, the database has lost that: every seat is owed a
-        snapshot.
+        What lies between is not in the ring: each seat gets it from the log, after it
+        was asked whether its reader may still see the project. If it is less than what
+        was published, the database has lost that: every seat is owed a snapshot.
         """
         if version < self.head:
             self.listened = min(self.listened, version)
             for seat in self.seats:
                 seat.stand_at(NOWHERE)
         if version != self.head:
+            for seat in self.seats:
+                seat.is_doubtful = True
             self.ring.restart(version)
             self.forget()
 

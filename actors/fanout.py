@@ -53,6 +53,10 @@ class Fanout:
         """Write what the seat lacks up to a version, as far as its socket takes it."""
         if seat.is_waiting or seat.is_gone:
             return
+        if seat.is_doubtful:
+            if seat.watcher.lag is None:
+                self._fetch(seat)
+            return
         channel = seat.channel
         goal = channel.head if goal is None else min(goal, channel.head)
         if seat.greeting is None or (

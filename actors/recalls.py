@@ -143,6 +143,7 @@ class Recalls:
     async def _settle(self, channel: Channel, seats: Sequence[Seat]) -> None:
         state = await self._source.find(channel.project_id)
         for seat in seats:
+            seat.is_doubtful = False
             if not _may_see(seat, state):
                 self._refuse(seat)
         least = channel.head - RING_EVENTS

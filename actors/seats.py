@@ -83,12 +83,14 @@ class Seat:
 
     All up to `position` is written, or is nothing to this reader; the reader was told
     so up to `told`. While `greeting` is set, the subscription is confirmed when that
-    version is reached. `is_waiting`: the log or a snapshot is being fetched.
+    version is reached. `is_waiting`: the log or a snapshot is being fetched. While it
+    `is_doubtful`, its reader may have been shut out by what was not published here.
     """
 
     __slots__ = (
         "channel",
         "greeting",
+        "is_doubtful",
         "is_gone",
         "is_waiting",
         "kind",
@@ -110,6 +112,7 @@ class Seat:
         self.told = position
         self.greeting: int | None = None
         self.is_waiting = False
+        self.is_doubtful = False
         self.is_gone = False
         self.kind = _TOGETHER if watcher.is_together else _PLAIN
         if criteria is not None:

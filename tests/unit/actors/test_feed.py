@@ -263,6 +263,28 @@ async def test_who_was_removed_by_another_node_gets_nothing_of_what_followed(
     assert bob.ended is Ending.FORBIDDEN
 
 
+async def test_who_was_removed_elsewhere_gets_nothing_that_was_read_for_others(
+    node: Node,
+) -> None:
+    node.store.write(make_command(PutMember, user_id=BOB))
+    bob = await subscribed(node, user_id=BOB)
+    bob.fake.kept = BUFFER_BYTES
+    await write(node, 1)
+    node.clock.advance(601)
+    await node.registry.evict_idle()
+    node.store.write(make_command(RemoveMember, user_id=BOB))
+    await write(node, 1, start=2)
+    ada = await subscribed(node, since=2)
+    await until(lambda: len(ada.messages) == 4)
+
+    bob.fake.read()
+    await until(lambda: bob.lag is None)
+    await write(node, 1, start=3)
+
+    assert bob.stream == [("subscribed", 2), ("unsubscribed", 0)]
+    assert bob.ended is Ending.FORBIDDEN
+
+
 async def test_a_database_that_lost_events_is_told_of_by_a_snapshot(
     node: Node,
 ) -> None:
