@@ -14,8 +14,8 @@ from typing import Any
 from actors.domain.events import TaskCreated, TaskDeleted, TaskEvent
 from actors.domain.model import Task, TaskPriority, TaskStatus, UserId
 
-_WORD = re.compile(r"\w+")
-_PART = re.compile(r'(-?)(?:"([^"]*)"|(\S+))')
+_WORD = re.compile(r"[^\W_]+")
+_PART = re.compile(r'(-?)(?:"([^"]*)(?:"|$)|(\S+))')
 
 
 class Outcome(Enum):
@@ -87,12 +87,17 @@ class Criteria:
 
 
 class _Query:
-    """A web search: words, "phrases", -without, and `or` between alternatives."""
+    """A web search: words, "phrases", -without, and `or` between alternatives.
+
+    A word is letters and digits. The lists find addresses and numbers as a whole only.
+    """
 
     def __init__(self, text: str):
         self._alternatives: list[list[tuple[bool, list[str]]]] = [[]]
-        for minus, phrase, word in _PART.findall(text.lower()):
-            if word == "or" and not minus:
+        given = _PART.findall(text.lower())
+        for number, (minus, phrase, word) in enumerate(given):
+            is_between = 0 < number < len(given) - 1
+            if word == "or" and not minus and is_between:
                 self._alternatives.append([])
             elif words := _WORD.findall(phrase or word):
                 self._alternatives[-1].append((not minus, words))

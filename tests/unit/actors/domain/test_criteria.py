@@ -57,6 +57,11 @@ PENDING = frozenset({TaskStatus.PENDING})
         ({"text": "read or write"}, {}, True),
         ({"text": "read"}, {"description": "and read"}, True),
         ({"text": "!!"}, {}, False),
+        ({"text": "case"}, {"title": "snake_case fix"}, True),
+        ({"text": "or"}, {"title": "or and not"}, True),
+        ({"text": "or foo"}, {"title": "foo"}, False),
+        ({"text": "foo or"}, {"title": "foo"}, False),
+        ({"text": '"foo bar'}, {"title": "bar foo"}, False),
     ],
 )
 def test_what_matches(
