@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import json
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -12,6 +12,7 @@ from typing import Any, Self
 import aiohttp
 
 from tests.e2e.history import LONGEST_WAIT_SECONDS, History, Try, Watch, Write
+from tests.e2e.proxy import Proxy
 from tests.e2e.servers import Served
 
 _PASSWORD = "correct horse battery"  # of accounts made here
@@ -32,7 +33,7 @@ class Told:
 class Api:
     """HTTP as one user; every request is sent once, whatever becomes of it."""
 
-    def __init__(self, session: aiohttp.ClientSession, served: Served):
+    def __init__(self, session: aiohttp.ClientSession, served: Served | Proxy):
         self._session = session
         self._served = served
         self.headers: dict[str, str] = {}
@@ -55,8 +56,11 @@ class Api:
             api.headers["Authorization"] = f"Bearer {pair['access_token']}"
             yield api
 
-    def at(self, served: Served) -> Self:
-        """Be the same user at another server of the same secrets and database."""
+    def at(self, served: Served | Proxy) -> Self:
+        """Be the same user at another server of the same secrets and database.
+
+        Or at the same one, on another way.
+        """
         other = type(self)(self._session, served)
         other.headers = self.headers
         return other
@@ -128,6 +132,24 @@ class Api:
         url = f"{self._served.url}/ws?ticket={ticket['ticket']}"
         async with self._session.ws_connect(url) as socket:
             yield socket
+
+    async def open_socket(
+        self, query: str, protocols: Sequence[str] = ()
+    ) -> aiohttp.ClientWebSocketResponse:
+        """Open a WebSocket by token; who asked for it closes it."""
+        url = f"{self._served.url}/ws{query}"
+        return await self._session.ws_connect(
+            url, headers=self.headers, protocols=protocols
+        )
+
+    async def log(self, project_id: int) -> list[Any]:
+        """Read everything that happened in a project."""
+        path, events = f"/projects/{project_id}/events?limit=100", []
+        while True:
+            page = await self.call("GET", f"{path}&since={len(events)}")
+            events += page["events"]
+            if len(events) >= page["version"]:
+                return events
 
     def _request(
         self,
