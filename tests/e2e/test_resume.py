@@ -63,6 +63,7 @@ class Subscriber:
             if await self._is_connected():
                 await self.dashboard.reading
                 self.cuts += 1
+            assert self.dashboard.problems == []
         self._proxy.most_bytes = None
         while not await self._is_connected():
             pass
