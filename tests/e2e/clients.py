@@ -68,11 +68,11 @@ class Api:
     async def call(
         self, method: str, path: str, body: Mapping[str, object] | None = None
     ) -> Any:
-        """Ask for something that has to succeed, and answer with its JSON."""
+        """Ask for something that has to succeed, and answer with its JSON, if any."""
         async with self._request(method, path, body, {}) as answer:
             text = await answer.text()
             assert answer.ok, f"{method} {path}: {answer.status} {text}"
-            return json.loads(text)
+            return json.loads(text) if text else None
 
     async def look(self, path: str) -> tuple[int, Any]:
         """Give the status and the JSON of a GET, whatever they are."""
