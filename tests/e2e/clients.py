@@ -15,7 +15,7 @@ from tests.e2e.history import LONGEST_WAIT_SECONDS, History, Try, Watch, Write
 from tests.e2e.proxy import Proxy
 from tests.e2e.servers import Served
 
-_PASSWORD = "correct horse battery"  # of accounts made here
+PASSWORD = "correct horse battery"  # of accounts made here
 _FINAL = (400, 401, 403, 404, 422)  # of which no try will make anything else
 _IN_FLIGHT = 409
 _PAUSE_SECONDS = 0.02  # between tries of something that fails
@@ -49,7 +49,7 @@ class Api:
         ) as session:
             session._retry_connection = False
             api = cls(session, served)
-            account = {"username": username, "password": _PASSWORD}
+            account = {"username": username, "password": PASSWORD}
             email = {"email": f"{username}@example.com"}
             await api.call("POST", "/auth/register", account | email)
             pair = await api.call("POST", "/auth/login", account)
