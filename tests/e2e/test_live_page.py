@@ -47,12 +47,14 @@ async def test_a_page_that_was_offline_has_missed_nothing(
         )
         await change_tasks(ada, project_id, "while it watches")
         await reach(browser, ada, project_id)
+        await browser.page.locator("#state.online").wait_for()
 
-        await browser.page.context.set_offline(True)
-        network.cut()  # Chromium keeps the socket that is open
+        async with browser.page.expect_event("requestfailed") as asked:
+            await browser.page.context.set_offline(True)
+            network.cut()  # Chromium keeps a socket that is open
         await browser.page.locator("#state.offline").wait_for()
         await change_tasks(ada, project_id, "while it is offline")
-        await browser.page.wait_for_function("seen.failed > 0")
+        refused = (await asked.value).failure
         before = await seen(browser)
         await browser.picture("offline", tmp_path)
 
@@ -64,6 +66,7 @@ async def test_a_page_that_was_offline_has_missed_nothing(
         await browser.picture("online", tmp_path)
         log = await ada.log(project_id)
 
+    assert refused == "net::ERR_INTERNET_DISCONNECTED"
     assert before["opened"] == 1
     assert before["events"] == log[: before["version"]]
     assert before["version"] < len(log)
@@ -86,7 +89,9 @@ async def change_tasks(api: Api, project_id: int, when: str) -> None:
 async def reach(browser: Tab, api: Api, project_id: int) -> None:
     """Wait until the page has got everything there is."""
     head = len(await api.log(project_id))
-    await browser.page.wait_for_function("(head) => seen.version >= head", arg=head)
+    await browser.page.wait_for_function(
+        "(head) => seen.version >= head", arg=head, polling=50
+    )
 
 
 async def seen(browser: Tab) -> Any:
