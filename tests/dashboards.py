@@ -2,14 +2,23 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 
 from tests.running_app import WAIT_SECONDS, Board, Person
 
 TOGETHER = "boardcast.v1"
+
+
+class User(Protocol):
+    """Whoever can open a socket as somebody; `query` is what the address ends with."""
+
+    async def open_socket(
+        self, query: str, protocols: Sequence[str]
+    ) -> aiohttp.ClientWebSocketResponse: ...
 
 
 class Dashboard:
@@ -21,13 +30,13 @@ class Dashboard:
 
     def __init__(
         self,
-        person: Person,
+        user: User,
         project_id: int,
         *,
         is_together: bool = False,
         wanted: dict[str, Any] | None = None,
     ):
-        self.person = person
+        self.user = user
         self.project_id = project_id
         self.is_together = is_together
         self.wanted = wanted
@@ -48,10 +57,7 @@ class Dashboard:
             f"{name}={spelt(value)}"
             for name, value in self._subscription(snapshot).items()
         )
-        listener = await self.person.board.connect(
-            query, headers=self.person.headers, protocols=protocols, autoping=True
-        )
-        self.ws = listener.ws
+        self.ws = await self.user.open_socket(query, protocols)
         self.close_code = None
         self.subscribed.clear()
         self.reading = asyncio.create_task(self._read())
@@ -117,6 +123,8 @@ class Dashboard:
             case "tick":
                 head = message["heads"].get(str(self.project_id), self.version)
                 self._expect(self.wanted is not None or head == self.version, message)
+            case "restarting":
+                pass  # a close follows
             case _:
                 self._take_event(message)
 

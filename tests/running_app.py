@@ -4,7 +4,7 @@ import asyncio
 import functools
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -184,6 +184,15 @@ class Person:
         listener = await self.board.connect(query, headers=self.headers)
         assert await listener.events() == []
         return listener
+
+    async def open_socket(
+        self, query: str, protocols: Sequence[str]
+    ) -> aiohttp.ClientWebSocketResponse:
+        """One that answers pings by itself."""
+        listener = await self.board.connect(
+            query, headers=self.headers, protocols=protocols, autoping=True
+        )
+        return listener.ws
 
 
 class Board:

@@ -2,9 +2,13 @@
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.async_api import ConsoleMessage, Error, Page, Request, async_playwright
@@ -39,6 +43,11 @@ class Tab:
             if not request.url.startswith(("data:", "blob:"))
         }
 
+    async def picture(self, name: str, otherwise: Path) -> None:
+        """Keep one for who wants to look: BOARDCAST_SCREENSHOTS names a directory."""
+        directory = Path(os.environ.get("BOARDCAST_SCREENSHOTS") or otherwise)
+        await self.page.screenshot(path=directory / f"{name}.png")
+
     def _hear(self, message: ConsoleMessage) -> None:
         self.complaints.append(f"{message.type}: {message.text}")
 
@@ -62,6 +71,39 @@ async def tab() -> AsyncIterator[Tab]:
             yield Tab(await browser.new_page(viewport={"width": 1280, "height": 1000}))
         finally:
             await browser.close()
+
+
+@contextmanager
+def elsewhere(html: bytes = b"") -> Iterator[int]:
+    """Serve a page at each path of another origin than the server's; its port.
+
+    It is a real one: Chromium asks before a page of nowhere may reach this machine.
+    """
+    handler = partial(_Page, html)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Page(BaseHTTPRequestHandler):
+    def __init__(self, html: bytes, *connection: Any):
+        self._html = html
+        super().__init__(*connection)
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(self._html)))
+        self.end_headers()
+        self.wfile.write(self._html)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Be quiet."""
 
 
 def _found(places: Iterable[str | None]) -> str:

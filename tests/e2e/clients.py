@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import json
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -13,9 +13,10 @@ import aiohttp
 
 from tests.described import DescribedSocket
 from tests.e2e.history import LONGEST_WAIT_SECONDS, History, Try, Watch, Write
+from tests.e2e.proxy import Proxy
 from tests.e2e.servers import Served
 
-_PASSWORD = "correct horse battery"  # of accounts made here
+PASSWORD = "correct horse battery"  # of accounts made here
 _FINAL = (400, 401, 403, 404, 422)  # of which no try will make anything else
 _IN_FLIGHT = 409
 _PAUSE_SECONDS = 0.02  # between tries of something that fails
@@ -33,7 +34,7 @@ class Told:
 class Api:
     """HTTP as one user; every request is sent once, whatever becomes of it."""
 
-    def __init__(self, session: aiohttp.ClientSession, served: Served):
+    def __init__(self, session: aiohttp.ClientSession, served: Served | Proxy):
         self._session = session
         self._served = served
         self.headers: dict[str, str] = {}
@@ -51,15 +52,18 @@ class Api:
         ) as session:
             session._retry_connection = False
             api = cls(session, served)
-            account = {"username": username, "password": _PASSWORD}
+            account = {"username": username, "password": PASSWORD}
             email = {"email": f"{username}@example.com"}
             await api.call("POST", "/auth/register", account | email)
             pair = await api.call("POST", "/auth/login", account)
             api.headers["Authorization"] = f"Bearer {pair['access_token']}"
             yield api
 
-    def at(self, served: Served) -> Self:
-        """Be the same user at another server of the same secrets and database."""
+    def at(self, served: Served | Proxy) -> Self:
+        """Be the same user at another server of the same secrets and database.
+
+        Or at the same one, on another way.
+        """
         other = type(self)(self._session, served)
         other.headers = self.headers
         return other
@@ -67,11 +71,11 @@ class Api:
     async def call(
         self, method: str, path: str, body: Mapping[str, object] | None = None
     ) -> Any:
-        """Ask for something that has to succeed, and answer with its JSON."""
+        """Ask for something that has to succeed, and answer with its JSON, if any."""
         async with self._request(method, path, body, {}) as answer:
             text = await answer.text()
             assert answer.ok, f"{method} {path}: {answer.status} {text}"
-            return json.loads(text)
+            return json.loads(text) if text else None
 
     async def look(self, path: str) -> tuple[int, Any]:
         """Give the status and the JSON of a GET, whatever they are."""
@@ -131,6 +135,24 @@ class Api:
         url = f"{self._served.url}/ws?ticket={ticket['ticket']}"
         async with self._session.ws_connect(url) as socket:
             yield socket
+
+    async def open_socket(
+        self, query: str, protocols: Sequence[str] = ()
+    ) -> aiohttp.ClientWebSocketResponse:
+        """Open a WebSocket by token; who asked for it closes it."""
+        url = f"{self._served.url}/ws{query}"
+        return await self._session.ws_connect(
+            url, headers=self.headers, protocols=protocols
+        )
+
+    async def log(self, project_id: int) -> list[Any]:
+        """Read everything that happened in a project."""
+        path, events = f"/projects/{project_id}/events?limit=100", []
+        while True:
+            page = await self.call("GET", f"{path}&since={len(events)}")
+            events += page["events"]
+            if len(events) >= page["version"]:
+                return events
 
     def _request(
         self,

@@ -1,4 +1,4 @@
-"""A proxy that can keep answers to itself, as a network does that fails."""
+"""Proxies that do what networks do when they fail."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,14 +6,13 @@ from contextlib import asynccontextmanager, suppress
 from typing import Self
 
 
-class Withholding:
-    """Passes on what clients say, and swallows what they are answered."""
+class Proxy:
+    """Passes on what clients say, and what they are answered."""
 
     def __init__(self, port: int):
         self._port = port
         self._tasks: set[asyncio.Task[None]] = set()
         self.url = ""
-        self.swallowed_bytes = 0
 
     @classmethod
     @asynccontextmanager
@@ -26,9 +25,19 @@ class Withholding:
             yield proxy
         finally:
             server.close()
-            for task in proxy._tasks:
-                task.cancel()
+            proxy.cut()
             await asyncio.gather(*proxy._tasks, return_exceptions=True)
+
+    def cut(self) -> None:
+        """Break all connections off, without a goodbye."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def answer(
+        self, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Let the client have what the server says."""
+        await _pass_on(upstream, writer)
 
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -36,16 +45,55 @@ class Withholding:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            with suppress(ConnectionError):
+                await self._connect(reader, writer)
+        finally:
+            writer.transport.abort()
+
+    async def _connect(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         upstream, to_server = await asyncio.open_connection("127.0.0.1", self._port)
         asking = asyncio.create_task(_pass_on(reader, to_server))
         try:
-            with suppress(ConnectionError):
-                while answer := await upstream.read(65536):
-                    self.swallowed_bytes += len(answer)
+            await self.answer(upstream, writer)
         finally:
             asking.cancel()
-            for each in (to_server, writer):
-                each.close()
+            to_server.transport.abort()
+
+
+class Withholding(Proxy):
+    """Swallows what clients are answered."""
+
+    swallowed_bytes = 0
+
+    async def answer(
+        self, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Count it."""
+        while answer := await upstream.read(65536):
+            self.swallowed_bytes += len(answer)
+
+
+class Cutting(Proxy):
+    """Breaks off each connection after so many bytes of answers; None: never."""
+
+    most_bytes: int | None = None
+
+    async def answer(
+        self, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Pass on what is left of them."""
+        left = self.most_bytes
+        if left is None:
+            await _pass_on(upstream, writer)
+            return
+        while left > 0 and (answer := await upstream.read(min(left, 65536))):
+            writer.write(answer)
+            await writer.drain()
+            left -= len(answer)
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

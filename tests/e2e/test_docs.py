@@ -2,10 +2,7 @@
 
 import asyncio
 import json
-import os
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -13,7 +10,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from server.demo import PASSWORD, PEOPLE
-from tests.e2e.browser import Tab, tab
+from tests.e2e.browser import Tab, elsewhere, tab
 from tests.e2e.servers import Served, scratch_server
 
 pytestmark = pytest.mark.timeout(
@@ -24,22 +21,15 @@ LOGIN = {"username": PEOPLE[0].username, "password": PASSWORD}
 
 
 @pytest.fixture(scope="module")
-def elsewhere() -> Iterator[int]:
-    """The port of a server of empty pages, for what other origins may do.
-
-    It is a real one: Chromium asks before a page of nowhere may reach this machine.
-    """
-    with ThreadingHTTPServer(("127.0.0.1", 0), _EmptyPage) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
+def origin() -> Iterator[int]:
+    """The port of empty pages, for what other origins may do."""
+    with elsewhere() as port:
+        yield port
 
 
 @pytest.fixture(scope="module")
-def served(elsewhere: int) -> Iterator[Served]:
-    listed = {"BOARDCAST_CORS_ORIGINS": f"http://localhost:{elsewhere}"}
+def served(origin: int) -> Iterator[Served]:
+    listed = {"BOARDCAST_CORS_ORIGINS": f"http://localhost:{origin}"}
     with scratch_server(listed) as server:
         asyncio.run(server.start("--demo"))
         yield server
@@ -54,7 +44,11 @@ async def test_a_task_is_made_by_trying_out_what_the_page_describes(
         answer = await try_out(docs, "auth", "login", LOGIN)
         await authorize(docs, answer["access_token"])
         created = await try_out(docs, "tasks", "createTask", {"title": "By hand"})
-        await picture(docs, tmp_path)
+        answers = docs.page.locator(
+            "#operations-tasks-createTask .live-responses-table"
+        )
+        await answers.scroll_into_view_if_needed()
+        await docs.picture("docs", tmp_path)
         await docs.page.reload()  # its address now leads to the operation
         await docs.page.locator("#operations-tasks-createTask.is-open").wait_for()
 
@@ -66,10 +60,10 @@ async def test_a_task_is_made_by_trying_out_what_the_page_describes(
 
 
 async def test_a_page_of_a_listed_origin_may_do_what_a_program_may(
-    served: Served, elsewhere: int
+    served: Served, origin: int
 ) -> None:
     async with tab() as browser:
-        seen = await edit_from(browser, f"http://localhost:{elsewhere}", served.url)
+        seen = await edit_from(browser, f"http://localhost:{origin}", served.url)
 
     assert seen["changed"] == {"status": 200, "etag": f'"{seen["version"] + 1}"'}
     assert seen["stale"] == {"status": 412, "code": "version_mismatch"}
@@ -77,10 +71,10 @@ async def test_a_page_of_a_listed_origin_may_do_what_a_program_may(
 
 
 async def test_a_page_of_another_origin_gets_nothing(
-    served: Served, elsewhere: int
+    served: Served, origin: int
 ) -> None:
     async with tab() as browser:
-        seen = await edit_from(browser, f"http://127.0.0.1:{elsewhere}", served.url)
+        seen = await edit_from(browser, f"http://127.0.0.1:{origin}", served.url)
 
     assert seen == {"failed": "Failed to fetch"}
     assert "No 'Access-Control-Allow-Origin' header" in browser.complaints[0]
@@ -103,14 +97,6 @@ async def authorize(docs: Tab, token: str) -> None:
     await dialog.locator("input[type=text]").fill(token)
     await dialog.get_by_role("button", name="Apply credentials").click()
     await dialog.get_by_role("button", name="Close").first.click()
-
-
-async def picture(docs: Tab, directory: Path) -> None:
-    """Keep a picture for who wants to look: BOARDCAST_SCREENSHOTS names a directory."""
-    kept = Path(os.environ.get("BOARDCAST_SCREENSHOTS") or directory)
-    answer = docs.page.locator("#operations-tasks-createTask .live-responses-table")
-    await answer.scroll_into_view_if_needed()
-    await docs.page.screenshot(path=kept / "docs.png")
 
 
 def read(url: str, token: str) -> Any:
@@ -150,14 +136,3 @@ async def edit_from(browser: Tab, origin: str, url: str) -> Any:
     """Let a page of an origin make and change a task; what its script saw."""
     await browser.page.goto(f"{origin}/")
     return await browser.page.evaluate(_EDIT, [url, LOGIN])
-
-
-class _EmptyPage(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Be quiet."""

@@ -327,11 +327,11 @@ async def test_the_revoked_get_nothing_of_a_later_version(
             removed[event["member"]["user_id"]] = event["version"]
     assert len(removed) == 4
 
-    for each in boards:
-        if each.person.id in removed:
+    for person, each in zip(people, boards, strict=True):
+        if person.id in removed:
             assert await each.closed() == 4403
             assert each.is_unsubscribed
-            assert each.log[-1]["version"] <= removed[each.person.id]
+            assert each.log[-1]["version"] <= removed[person.id]
     await scene.check()
 
 
