@@ -16,6 +16,7 @@ import structlog
 from actors.domain.commands import IdempotencyKey
 from actors.domain.errors import Unavailable
 from actors.domain.model import UserId, UserRole
+from server.lookups import Lookups
 from server.principals import Principal, PrincipalCache
 from server.tokens import Claims, Grant, InvalidToken, TokenPair, Tokens
 from server.watches import Watches
@@ -59,6 +60,7 @@ class Sessions:
         self._clock = clock
         self._cache = PrincipalCache(_KEPT_TOKENS)
         self._watches = Watches()
+        self._lookups = Lookups(accounts.live_sessions)
         self._endings = 0
         self._reseatings = 0
         self._on_revoked: list[Revoked] = []
@@ -71,7 +73,8 @@ class Sessions:
         self._sweeper = asyncio.create_task(self._keep_sweeping(), name="sessions")
 
     async def close(self) -> None:
-        """Stop sweeping."""
+        """Stop sweeping and looking up."""
+        await self._lookups.close()
         if self._sweeper is None:
             return
         self._sweeper.cancel()
@@ -194,8 +197,7 @@ class Sessions:
             return principal
         claims = self._tokens.verify(token)
         before = (self._endings, self._reseatings)
-        live = await self._accounts.live_sessions([claims.session_id])
-        principal = _principal(claims, live.get(claims.session_id))
+        principal = _principal(claims, await self._lookups.get(claims.session_id))
         if before == (self._endings, self._reseatings):  # else it may be this one
             self._cache.put(token, principal)
         return principal
@@ -218,8 +220,7 @@ class Sessions:
 
         For one who was let in some time ago, by a ticket. Asks the database.
         """
-        live = await self._accounts.live_sessions([principal.session_id])
-        session = live.get(principal.session_id)
+        session = await self._lookups.get(principal.session_id)
         if session is None or not session.is_active:
             raise InvalidToken
         return replace(principal, role=session.role)
