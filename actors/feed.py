@@ -78,7 +78,7 @@ class Feed:
         watcher.outlet.end(ending)
 
     def say(self, watcher: Watcher, frames: Frames) -> None:
-        """Reply to a socket, after what it was owed before."""
+        """Reply to a socket, after what it was owed before unless it is behind."""
         for seat in watcher.seats:
             self._serve(seat)
         self._latecomers.say(watcher, frames)

@@ -92,7 +92,10 @@ class Listener:
         return str(message.data)
 
     async def events(self) -> list[Any]:
-        """All that was sent to this socket before now: pings keep their place."""
+        """All that was sent to this socket before now: pings keep their place.
+
+        Not when it is behind: then a reply does not wait for all that it missed.
+        """
         await self.ws.send_str("ping")
         found = []
         while (text := await self._text()) != "pong":
