@@ -143,7 +143,7 @@ class Config:
         ),
     )
     sockets_per_user: int = field(
-        default=20_000,
+        default=1000,
         metadata=_env(
             "BOARDCAST_SOCKETS_PER_USER", "open WebSockets of one user; 0: off", least=0
         ),
