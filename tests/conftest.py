@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -81,12 +81,8 @@ def module_database_url(template: str) -> Iterator[str]:
 @pytest.fixture
 def empty_database_url(servers: Servers) -> Iterator[str]:
     """A database without any table."""
-    name = f"test_{next(_numbers)}"
-    url = servers.database_url or ""
-    admin = url.replace("/boardcast?", "/postgres?")
-    _execute(admin, f"CREATE DATABASE {name} TEMPLATE template0")
-    yield url.replace("/boardcast?", f"/{name}?")
-    _execute(admin, f"DROP DATABASE {name} WITH (FORCE)")
+    with _database(servers.database_url or "", "TEMPLATE template0") as url:
+        yield url
 
 
 @pytest.fixture
@@ -101,13 +97,27 @@ def module_redis_url(servers: Servers) -> str:
     return _flushed(servers)
 
 
+def _clone(template: str) -> AbstractContextManager[str]:
+    return _database(template, f"TEMPLATE boardcast STRATEGY {_strategy()}")
+
+
 @contextmanager
-def _clone(template: str) -> Iterator[str]:
+def _database(url: str, options: str) -> Iterator[str]:
+    """Make a database beside the one of `url`, and drop it whoever is connected.
+
+    Not by FORCE: it refuses where a superuser's autovacuum is at work, which a plain
+    DROP sends away.
+    """
     name = f"test_{next(_numbers)}"
-    admin = template.replace("/boardcast?", "/postgres?")
-    _execute(admin, f"CREATE DATABASE {name} TEMPLATE boardcast STRATEGY {_strategy()}")
-    yield template.replace("/boardcast?", f"/{name}?")
-    _execute(admin, f"DROP DATABASE {name} WITH (FORCE)")
+    with closing(migrate.connect(url.replace("/boardcast?", "/postgres?"))) as admin:
+        admin.cursor().execute(f"CREATE DATABASE {name} {options}")
+        yield url.replace("/boardcast?", f"/{name}?")
+        admin.cursor().execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = %s AND usename = current_user",
+            (name,),
+        )
+        admin.cursor().execute(f"DROP DATABASE {name}")
 
 
 def _flushed(servers: Servers) -> str:
@@ -171,8 +181,3 @@ class _Running:
         except Exception as error:  # noqa: BLE001 (told by the fixture)
             if not self._started.done():
                 self._started.set_exception(error)
-
-
-def _execute(url: str, statement: str) -> None:
-    with closing(migrate.connect(url)) as connection:
-        connection.cursor().execute(statement)
