@@ -73,16 +73,12 @@ class Fanout:
         goal, started = channel.head, time.perf_counter()
         channel.reach = goal
 
-        def rest() -> None:
+        def done() -> None:
             now = time.perf_counter()
             channel.is_stirred = False
             channel.rests_until = now + pause_after(now - started)
             if channel.head != goal:
                 self.stir(channel)
-
-        def done() -> None:
-            # Transports send at the end of the loop's turn: that belongs to the pass.
-            asyncio.get_running_loop().call_soon(rest)
 
         in_slices(list(channel.seats), lambda seat: self.serve(seat, goal), done)
 

@@ -25,7 +25,9 @@ def in_slices(
 ) -> None:
     """Take a step for each item, then `done`: the first slice is taken at once.
 
-    One that fails is logged, and keeps no other from its turn.
+    `done` comes a turn of the loop after the last step: transports send at the end of
+    a turn, and that is part of the work. A step that fails is logged, and keeps no
+    other from its turn.
     """
     _slice(iter(items), step, done)
 
@@ -42,4 +44,4 @@ def _slice(
         if time.perf_counter() > ends:
             asyncio.get_running_loop().call_soon(_slice, items, step, done)
             return
-    done()
+    asyncio.get_running_loop().call_soon(done)

@@ -782,9 +782,7 @@ async def test_who_is_far_behind_goes_on_in_steps_with_the_others(node: Node) ->
     assert shared >= {64, 128, 192, 256}
 
 
-async def test_who_was_behind_does_not_overtake_a_pass(
-    node: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_was_behind_does_not_overtake_a_pass(node: Node) -> None:
     slow = await subscribed(node)
     slow.fake.kept = BUFFER_BYTES
     await write(node, 1)

@@ -383,6 +383,7 @@ async def test_a_gap_is_filled_in_order(node: Node) -> None:
         node.store.write(create(number))
 
     await actor.ask(create(1))
+    await settle()
 
     assert socket.versions == [2, 3, 4, 5]
     assert actor.state == node.store.state()
