@@ -129,6 +129,8 @@ class Relay:
 
     def _entries(self, hint: _Committed) -> list[Entry]:
         decode = self._codec.decode
+        if not hint.bodies:
+            raise ValueError("a hint of no event")
         return [Entry(event=decode(body), body=body) for body in hint.bodies]
 
 

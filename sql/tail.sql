@@ -3,14 +3,23 @@
 WITH present AS (
     SELECT pg_current_snapshot() AS snapshot
 ), written AS (
-    SELECT e.project_id, e.version
-    FROM project_events e
-    WHERE e.written_by >= pg_snapshot_xmax(:seen::text::pg_snapshot)
+    (
+        SELECT project_id, version
+        FROM project_events
+        WHERE written_by >= pg_snapshot_xmax(:seen::text::pg_snapshot)
+        ORDER BY written_by
+        LIMIT :limit + 1
+    )
     UNION ALL
-    SELECT e.project_id, e.version
+    SELECT late.project_id, late.version
     FROM pg_snapshot_xip(:seen::text::pg_snapshot) AS p (xid)
-    JOIN project_events e ON e.written_by = p.xid
-    LIMIT :limit + 1
+    CROSS JOIN LATERAL (
+        SELECT project_id, version
+        FROM project_events
+        WHERE written_by = p.xid
+        ORDER BY written_by, project_id, version
+        LIMIT :limit + 1
+    ) late
 ), changed AS (
     SELECT project_id, min(version) AS first, max(version) AS last
     FROM written
