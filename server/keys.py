@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from actors.feed import Feed as LiveFeed
     from actors.ports import Feed
     from actors.registry import Registry
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from server.dialogue import Dialogue
     from server.docs import Asset
     from server.health import Health
+    from server.hints import Client
     from server.ids import Ids
     from server.limits import Limits
     from server.lists import Lists
@@ -62,7 +61,7 @@ SESSIONS: web.AppKey["Sessions"] = web.AppKey("sessions")
 TOKENS: web.AppKey["Tokens"] = web.AppKey("tokens")
 PASSWORDS: web.AppKey["Passwords"] = web.AppKey("passwords")
 TICKETS: web.AppKey["Tickets"] = web.AppKey("tickets")
-REDIS: web.AppKey["Redis"] = web.AppKey("redis")
+REDIS: web.AppKey["Client"] = web.AppKey("redis")
 LIMITS: web.AppKey["Limits"] = web.AppKey("limits")
 ADDRESSES: web.AppKey["Addresses"] = web.AppKey("addresses")
 METRICS: web.AppKey["Metrics"] = web.AppKey("metrics")
