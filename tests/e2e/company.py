@@ -16,7 +16,8 @@ from tests.e2e.writers import Writer
 
 PROJECTS = 3
 _PAUSE_SECONDS = 0.1  # of everybody, on average, between two requests
-_QUIET_SECONDS = 30.0
+_QUIET_PAUSE_SECONDS = 0.4
+_LAST_SECONDS = 30.0
 _SEEN_SECONDS = 10.0
 
 
@@ -24,7 +25,9 @@ class Company:
     """Two who work, and a guest who comes and goes, in some projects at all servers.
 
     In each project there are a writer and a rival at each server, readers, a prober, a
-    doorkeeper, and a watcher of each kind at one server or another.
+    doorkeeper, and a watcher of each kind at one server or another. But in the last one
+    all is written at the first server, now and then, and nobody names a version: the
+    others hear of it from the first, or find it, or never know.
     """
 
     def __init__(self, cluster: Cluster, seed: int):
@@ -36,6 +39,7 @@ class Company:
         self._ids: dict[str, int] = {}
         self._shared: list[tuple[str, str]] = []  # tasks for probes, and for rivals
         self._writers: list[Writer] = []
+        self._last_writers: list[Writer] = []
         self._watchers: list[Watcher] = []
         self._stopping = asyncio.Event()
         self._working: list[asyncio.Task[None]] = []
@@ -51,6 +55,7 @@ class Company:
             async with asyncio.TaskGroup() as group:
                 for number in range(PROJECTS):
                     await company._make_project(number)
+                await company._make_quiet_project()
                 watching = [group.create_task(w.run()) for w in company._watchers]
                 await until(company._all_watch, "everybody watches")
                 company._working = [
@@ -66,9 +71,9 @@ class Company:
     async def finish(self) -> dict[int, int]:
         """Stop everybody; give the versions that a last write made of the projects."""
         self._stopping.set()
-        _, busy = await asyncio.wait(self._working, timeout=_QUIET_SECONDS)
+        _, busy = await asyncio.wait(self._working, timeout=_LAST_SECONDS)
         assert not busy, f"still at work, last told {self._last_told()}"
-        last = [await w.write(w.farewell()) for w in self._writers[:: len(self._nodes)]]
+        last = [await w.write(w.farewell()) for w in self._last_writers]
         places = [attempt.place for write in last for attempt in write.tries]
         return dict(place for place in places if place is not None)
 
@@ -121,14 +126,7 @@ class Company:
 
     async def _make_project(self, number: int) -> None:
         ada, bob = self.people["ada"], self.people["bob"]
-        named = {"name": f"project {number}"}
-        project_id = (await ada[0].call("POST", "/projects", named))["id"]
-        path = f"/projects/{project_id}/members/{self._ids['bob']}"
-        await ada[0].call("PUT", path, {"role": "member"})
-        self.projects.append(project_id)
-        task = {"title": "0", "project_id": project_id}
-        made = [await ada[0].call("POST", "/tasks", task) for _ in range(2)]
-        self._shared.append((f"/tasks/{made[0]['id']}", f"/tasks/{made[1]['id']}"))
+        project_id = await self._begin(f"project {number}")
         for node in self._nodes:
             apis = (ada, bob)[node % 2]
             self._writers.append(
@@ -143,7 +141,44 @@ class Company:
                     people=(self._ids["ada"], self._ids["bob"]),
                 )
             )
+        self._last_writers.append(self._writers[-1])
         self._watchers += self._watchers_of(number, project_id)
+
+    async def _make_quiet_project(self) -> None:
+        project_id = await self._begin("a quiet project")
+        ada, bob = self.people["ada"][0], self.people["bob"]
+        writer = Writer(
+            "quiet-writer",
+            ada,
+            project_id,
+            self._seed,
+            self.history,
+            pause_seconds=_QUIET_PAUSE_SECONDS,
+        )
+        self._writers.append(writer)
+        self._last_writers.append(writer)
+        for api in bob[1:]:
+            self._watchers.append(
+                Subscriber(
+                    f"quiet-subscriber-{api.node}",
+                    api,
+                    self.history,
+                    project_id=project_id,
+                    user_id=self._ids["bob"],
+                )
+            )
+
+    async def _begin(self, name: str) -> int:
+        """Make a project with a member, and with tasks that some share."""
+        ada = self.people["ada"][0]
+        project_id = int((await ada.call("POST", "/projects", {"name": name}))["id"])
+        path = f"/projects/{project_id}/members/{self._ids['bob']}"
+        await ada.call("PUT", path, {"role": "member"})
+        self.projects.append(project_id)
+        task = {"title": "0", "project_id": project_id}
+        made = [await ada.call("POST", "/tasks", task) for _ in range(2)]
+        self._shared.append((f"/tasks/{made[0]['id']}", f"/tasks/{made[1]['id']}"))
+        return project_id
 
     def _watchers_of(self, number: int, project_id: int) -> Iterable[Watcher]:
         """Give one of each kind, at servers that another project has for another."""
@@ -178,7 +213,11 @@ class Company:
         ada, eve_id = self.people["ada"], self._ids["eve"]
         for writer in self._writers:
             yield writer.run(stopping)
-        for number, project_id in enumerate(self.projects):
+        *busy, quiet = self.projects
+        probed, _ = self._shared[-1]
+        prober = Prober(ada[:1], ada, quiet, probed, history)
+        yield prober.run(stopping, _QUIET_PAUSE_SECONDS)
+        for number, project_id in enumerate(busy):
             for name, apis in self.people.items():
                 yield Reader(
                     f"reader-{number}-{name}",
@@ -190,7 +229,7 @@ class Company:
                     is_guest=name == "eve",
                 ).run(stopping, _PAUSE_SECONDS)
             probed, contested = self._shared[number]
-            prober = Prober(ada, project_id, probed, history)
+            prober = Prober(ada, ada, project_id, probed, history)
             yield prober.run(stopping, _PAUSE_SECONDS)
             yield Doorkeeper(
                 f"doorkeeper-{number}", ada, project_id, eve_id, seed=seed

@@ -109,26 +109,30 @@ def _seen(kind: str, status: int, body: Any) -> dict[str, Any]:
 
 
 class Prober:
-    """Writes at one node, and looks at the others, plainly, until they show it."""
+    """Writes at a node, and looks at the others, plainly, until they show it.
+
+    It writes at each of `writes_at` in turn.
+    """
 
     def __init__(
-        self, apis: Sequence[Api], project_id: int, path: str, history: History
+        self,
+        writes_at: Sequence[Api],
+        apis: Sequence[Api],
+        project_id: int,
+        path: str,
+        history: History,
     ):
+        self._writes_at = writes_at
         self._apis = apis
         self._project_id = project_id
         self._path = path
         self._history = history
 
     async def run(self, stopping: asyncio.Event, pause_seconds: float) -> None:
-        """Do so at each node in turn."""
-        for number in itertools.count():
+        """Do so until it is enough."""
+        for number, writer in enumerate(itertools.cycle(self._writes_at)):
             if stopping.is_set():
                 return
-            turn = number % len(self._apis)
-            writer, others = (
-                self._apis[turn],
-                (*self._apis[:turn], *self._apis[turn + 1 :]),
-            )
             wish = Wish(
                 name=f"probe-{self._project_id}-{number}",
                 method="PATCH",
@@ -143,8 +147,9 @@ class Prober:
             if done.place is not None:
                 version, at = done.place[1], done.ended
                 async with asyncio.TaskGroup() as group:
-                    for api in others:
-                        group.create_task(self._await(api, version, at))
+                    for api in self._apis:
+                        if api.node != writer.node:
+                            group.create_task(self._await(api, version, at))
             await asyncio.sleep(pause_seconds)
 
     async def _await(self, api: Api, version: int, committed: float) -> None:
