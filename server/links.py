@@ -119,6 +119,8 @@ class Link:
                 await self._serve()
             except* (RedisError, OSError, TimeoutError) as errors:
                 _log.debug("bus.link_lost", reason=repr(errors.exceptions[0]))
+            except* Exception:  # noqa: BLE001  # without it, the node never hears again
+                _log.exception("bus.link_broken")
             spread = random.uniform(0.5, 1)  # noqa: S311  # spreads nodes, hides nothing
             await asyncio.sleep(self._delay_seconds * spread)
             self._delay_seconds = min(2 * self._delay_seconds, _LONGEST_SECONDS)
