@@ -73,6 +73,20 @@ class ProjectActor:
         """The number of commands in the mailbox."""
         return len(self._mailbox)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether it is at work, or somebody waits for it to be."""
+        return self._is_working or self._readers is not None or len(self._mailbox) > 0
+
+    def dismiss(self) -> bool:
+        """Stop if there is nothing to do, without a wait; False if there is."""
+        if self.is_busy:
+            return False
+        self._mailbox.close()
+        self._idle_or_cancel()
+        self._task = None  # which ends by itself: no cycle keeps the state in memory
+        return True
+
     def start(self) -> asyncio.Task[None]:
         """Begin to work; the task ends when the actor stops, with its error if any."""
         # A context of its own: it outlives the request that happened to start it.
@@ -270,6 +284,8 @@ class ProjectActor:
                 published[-1][1].append(entry)
             else:
                 published.append((audience, [entry]))
+        if entries:
+            self.state.tip = entries[-1].body
         return published
 
     def _take_in(self, event: Event, following: Event | None) -> Audience:

@@ -22,6 +22,7 @@ from actors.ports import Audience
 from actors.project import Surroundings
 from actors.recalls import Source
 from actors.registry import Registry
+from actors.slots import Capacity
 from server import cors, idempotency, keys, limits
 from server.config import Config
 from server.cursors import Cursors
@@ -41,6 +42,7 @@ from server.representations import EventCodec
 from server.routes import register
 from server.sessions import Sessions
 from server.sights import Sights
+from server.snapshots import Snapshots
 from server.sockets import Sockets
 from server.sweeper import Sweeper
 from server.tickets import Tickets
@@ -196,7 +198,14 @@ async def _actors(app: web.Application) -> AsyncIterator[None]:
         mailbox_size=config.mailbox_size,
         batch_limit=limit,
     )
-    registry = Registry(around, idle_seconds=config.actor_idle_seconds)
+    archive = await Snapshots.opened(app[keys.REDIS], store)
+    registry = Registry(
+        around,
+        archive=archive,
+        capacity=Capacity(actors=config.actors, tasks=config.tasks_in_memory),
+        idle_seconds=config.actor_idle_seconds,
+        is_watched=feed.is_watched,
+    )
     app[keys.FEED], app[keys.REGISTRY] = feed, registry
     app[keys.SWEEPER] = sweeper = Sweeper(feed, words)
     app[keys.IDS] = Ids(store)
@@ -217,6 +226,7 @@ async def _actors(app: web.Application) -> AsyncIterator[None]:
     await sweeper.close()
     await feed.close()
     await registry.close()
+    await archive.close()
     await journal.close()
 
 
