@@ -190,15 +190,16 @@ class Snapshots:
 
     async def _run(self) -> None:
         while True:
-            copy = await self._offers.get()
-            try:
-                packed = await self._written(copy)
-            except ValueError as error:
-                _log.warning("snapshots.skipped", id=copy.project_id, error=repr(error))
-                continue
-            except Exception:  # noqa: BLE001  # the next one may be kept
-                _log.exception("snapshots.failed", id=copy.project_id)
-                continue
+            await self._keep(await self._offers.get())
+
+    async def _keep(self, copy: _Copy) -> None:
+        try:
+            packed = await self._written(copy)
+        except ValueError as error:
+            _log.warning("snapshots.skipped", id=copy.project_id, error=repr(error))
+        except Exception:  # noqa: BLE001  # the next one may be kept
+            _log.exception("snapshots.failed", id=copy.project_id)
+        else:
             if await self._store(copy.project_id, packed):
                 self._remember(copy.project_id, copy.version)
 
