@@ -75,8 +75,8 @@ class ProjectActor:
 
     @property
     def is_busy(self) -> bool:
-        """Whether it is at work, or somebody waits for it to be."""
-        return self._is_working or self._readers is not None or len(self._mailbox) > 0
+        """Whether it is at work, or a command or a reader waits for it to be."""
+        return self._is_working or len(self._mailbox) > 0
 
     def dismiss(self) -> bool:
         """Stop if there is nothing to do, without a wait; False if there is."""

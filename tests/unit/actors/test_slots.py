@@ -14,7 +14,7 @@ from actors.slots import Capacity
 from tests.factories import make_caller, make_command
 from tests.unit.actors.fakes import FakeSocket, FakeStore, Node, running_node, settle
 
-ROOM = Capacity(actors=5, tasks=1000)
+ROOM = Capacity(actors=5, tasks=100)
 
 
 @pytest.fixture
@@ -31,6 +31,12 @@ async def load(node: Node, *numbers: int) -> None:
     for number in numbers:
         await node.actor(number)
         node.clock.advance(2)
+
+
+async def watch(node: Node, number: int) -> None:
+    socket = FakeSocket(make_caller())
+    node.feed.attach(socket)
+    await node.feed.subscribe(socket, ProjectId(number))
 
 
 def live(node: Node) -> set[int]:
@@ -54,18 +60,18 @@ async def test_a_scan_leaves_what_is_used_repeatedly(node: Node) -> None:
 
 
 async def test_projects_with_many_tasks_take_the_room_of_several(node: Node) -> None:
-    for number in range(990):
+    for number in range(90):
         node.store.write(make_command(CreateTask, task_id=number), 1)
     await load(node, 2, 3)
 
     await load(node, 1)
-    assert live(node) == {1, 2, 3}  # 1000 tasks, and a little for each actor
-    for number in range(990, 1030):
+    assert live(node) == {1, 2, 3}  # 100 tasks, and a little for each actor
+    for number in range(90, 122):
         await node.registry.ask(ProjectId(3), make_command(CreateTask, task_id=number))
     node.clock.advance(2)
     await load(node, 4)
 
-    assert node.registry._slots.weight <= 1040
+    assert node.registry._slots.weight <= 140
     assert 2 not in live(node)
 
 
@@ -154,28 +160,35 @@ async def test_where_all_are_at_work_no_more_are_admitted(node: Node) -> None:
 
 async def test_projects_that_are_watched_go_last(node: Node) -> None:
     for number in (1, 2):
-        socket = FakeSocket(make_caller())
-        node.feed.attach(socket)
-        await node.feed.subscribe(socket, ProjectId(number))
+        await watch(node, number)
         node.clock.advance(2)
 
     await load(node, *range(10, 20))
     assert {1, 2} < live(node)
-    for number in range(20, 23):
-        socket = FakeSocket(make_caller())
-        node.feed.attach(socket)
-        await node.feed.subscribe(socket, ProjectId(number))
+    for number in range(20, 26):
+        await watch(node, number)
         node.clock.advance(2)
-    await load(node, *range(30, 38))
 
-    assert {1, 2, 20, 21, 22} & live(node)
+    assert live(node) < {1, 2, *range(20, 26)}
     assert len(node.registry) == 5
 
 
+async def test_watched_projects_do_not_hide_the_others_from_the_search(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.slots._LOOKED_AT", 3)
+    for number in (1, 2, 3, 4):
+        if number != 3:
+            await watch(node, number)
+        await load(node, number)
+
+    await load(node, 5, 6, 7)
+
+    assert live(node) == {1, 2, 4, 6, 7}
+
+
 async def test_a_watched_project_is_never_idle(node: Node) -> None:
-    socket = FakeSocket(make_caller())
-    node.feed.attach(socket)
-    await node.feed.subscribe(socket, ProjectId(1))
+    await watch(node, 1)
     await node.actor(2)
     node.clock.advance(601)
 
