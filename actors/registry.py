@@ -97,6 +97,10 @@ class Registry:
         """Give the actor if it is in memory; never waits."""
         return self._slots.use(project_id)
 
+    def peek(self, project_id: ProjectId) -> ProjectActor | None:
+        """Give the actor if it is in memory, which is no use of it; never waits."""
+        return self._slots.peek(project_id)
+
     async def get(self, project_id: ProjectId) -> ProjectActor:
         """Find the actor or load it; at once if it is live.
 
@@ -141,13 +145,19 @@ class Registry:
 
         A task never moves, so what was found once is remembered.
         """
-        project_id = self._places.get(task_id)
-        if project_id is None:
-            project_id = await self._store.project_of(task_id)
+        project_id = self._places.get(task_id) or await self._store.project_of(task_id)
         if project_id is None:
             raise TaskNotFound
         self._remember(task_id, project_id)
         return project_id
+
+    async def drop(self, project_id: ProjectId) -> None:
+        """Stop an actor, if there is one, so that its next use reads it anew."""
+        actor = self._slots.peek(project_id)
+        if actor is not None:
+            await (
+                actor.stop()
+            )  # until then it is found: there are never two of a project
 
     async def evict_idle(self) -> int:
         """Stop the actors that nobody used for `idle_seconds`; say how many.
@@ -159,8 +169,7 @@ class Registry:
     async def close(self) -> None:
         """Drain: started commands finish, waiting ones are answered ActorStopped."""
         self._is_closed = True
-        tasks = [*self._loads.values(), *self._resumes]
-        for task in tasks:
+        for task in (tasks := [*self._loads.values(), *self._resumes]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(actor.stop() for actor in self))
@@ -174,9 +183,14 @@ class Registry:
         state = await self._loader.load(project_id)
         if state is None:
             raise ProjectNotFound
+        actor = ProjectActor(state, self._around)
+        if await self._around.follow(project_id) > state.version:
+            await actor.catch_up()
+            if actor.state.project is None:
+                raise ProjectNotFound
         for feed in self._around.feeds:
-            feed.begin(project_id, state.version)
-        return self._start(ProjectActor(state, self._around))
+            feed.begin(project_id, actor.state.version)
+        return self._start(actor)
 
     async def _resumed(
         self, failures: _Failures, told: ProjectState

@@ -78,6 +78,11 @@ class Slots:
         """What all weigh together, about 1 KB each."""
         return self._lru.weight
 
+    def peek(self, project_id: ProjectId) -> ProjectActor | None:
+        """Find a live actor, which is no use of it."""
+        slot = self._lru.find(project_id)
+        return None if slot is None else slot.actor
+
     def use(self, project_id: ProjectId) -> ProjectActor | None:
         """Find a live actor, and keep it for longer."""
         slot = self._lru.find(project_id)
@@ -135,7 +140,10 @@ class Slots:
         """Evict whom nobody used for so long, or watches; say how many."""
         before = self._clock() - idle_seconds
         evicted = 0
-        while found := self._lru.unused_since(before, _LOOKED_AT):
+        for _ in range(0, len(self), _LOOKED_AT):
+            found = self._lru.unused_since(before, _LOOKED_AT)
+            if not found:
+                break
             for project_id in found:
                 if self._is_watched(project_id) or not self._evict(project_id, "idle"):
                     self.use(project_id)

@@ -9,18 +9,19 @@ import asyncio
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import msgspec
 import structlog
-from redis.asyncio import Redis
+from aiohttp import web
 from redis.exceptions import RedisError
 
 from actors.domain.model import Comment, Member, Project, ProjectId, Task
 from actors.domain.state import ProjectState
-from sql.store import Store
+from server import keys
+from server.hints import REDIS_SECONDS, Client
 from sql.values import by_task
 
 _log = structlog.get_logger(__name__)
@@ -32,7 +33,6 @@ LIFETIME_SECONDS = 24 * 3600
 # Tasks and comments. With fewer the tables are as fast (`python -m loadtests.memory`).
 LEAST_ITEMS = 500
 _MOST_BYTES = 8 << 20
-_REDIS_SECONDS = 0.25
 _AWAY_SECONDS = 5.0  # until Redis is tried again
 _SLICE = 500  # things made at a time: 1 to 3 ms
 _SLICE_BYTES = 16 << 20  # of such a slice, unpacked
@@ -101,12 +101,21 @@ class _Copy:
     comments: Sequence[Comment]
 
 
+async def opened(app: web.Application) -> AsyncIterator[None]:
+    """Keep copies of the projects of the application's database."""
+    identity = await app[keys.STORE].identity()
+    app[keys.SNAPSHOTS] = snapshots = Snapshots(app[keys.REDIS], identity)
+    snapshots.start()
+    yield
+    await snapshots.close()
+
+
 class Snapshots:
     """The archive of `actors.ports` in Redis; `database` names where the states are."""
 
     def __init__(
         self,
-        redis: "Redis",
+        redis: Client,
         database: str,
         *,
         least_items: int = LEAST_ITEMS,
@@ -123,13 +132,6 @@ class Snapshots:
         self._kept: OrderedDict[ProjectId, int] = OrderedDict()
         self._offers: asyncio.Queue[_Copy] = asyncio.Queue(_WAITING)
         self._task: asyncio.Task[None] | None = None
-
-    @classmethod
-    async def opened(cls, redis: "Redis", store: Store) -> "Snapshots":
-        """Start for the projects of a database; raises StoreUnavailable."""
-        snapshots = cls(redis, await store.identity())
-        snapshots.start()
-        return snapshots
 
     def start(self) -> None:
         """Begin to keep what is offered."""
@@ -241,7 +243,7 @@ class Snapshots:
 
     async def _fetch(self, project_id: ProjectId) -> bytes | None:
         try:
-            async with asyncio.timeout(_REDIS_SECONDS):
+            async with asyncio.timeout(REDIS_SECONDS):
                 found = await self._redis.get(self._key(project_id))
         except (RedisError, OSError, TimeoutError) as error:
             self._leave_alone(error)
@@ -251,7 +253,7 @@ class Snapshots:
 
     async def _store(self, project_id: ProjectId, packed: bytes) -> bool:
         try:
-            async with asyncio.timeout(_REDIS_SECONDS):
+            async with asyncio.timeout(REDIS_SECONDS):
                 key = self._key(project_id)
                 await self._redis.set(key, packed, ex=LIFETIME_SECONDS)
         except (RedisError, OSError, TimeoutError) as error:

@@ -19,5 +19,5 @@ SELECT nextval('comment_ids') AS id FROM generate_series(1, :count::integer) ORD
 SELECT 1;
 
 -- name: get_identity()$
--- The server's own number, made with its data, and the database's name.
+-- Tell this database from all others, and from copies of it on another server.
 SELECT system_identifier || '/' || current_database() FROM pg_control_system();

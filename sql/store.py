@@ -236,7 +236,7 @@ class Store:
             await _SEQUENCES.get_pulse(connection)
 
     async def identity(self) -> str:
-        """Name this database, as no other is named but copies of it."""
+        """Name this very database: another one, though a copy, has another name."""
         async with self._database.connection() as connection:
             return str(await _SEQUENCES.get_identity(connection))
 

@@ -340,7 +340,7 @@ async def test_while_redis_is_away_nobody_waits_for_it(
     monkeypatch: pytest.MonkeyPatch,
     trouble: str,
 ) -> None:
-    monkeypatch.setattr(snapshots, "_REDIS_SECONDS", 0.01)
+    monkeypatch.setattr(snapshots, "REDIS_SECONDS", 0.01)
     archive.offer(state_of(20))
     await kept(archive)
     setattr(redis, trouble, True)
@@ -382,7 +382,7 @@ async def test_a_copy_that_redis_does_not_take_is_dropped(
 async def test_few_ask_redis_at_a_time(
     archive: Snapshots, redis: FakeRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshots, "_REDIS_SECONDS", 0.01)
+    monkeypatch.setattr(snapshots, "REDIS_SECONDS", 0.01)
     redis.is_silent = True
 
     await asyncio.gather(*(archive.find(ProjectId(number)) for number in range(50)))
