@@ -79,7 +79,7 @@ class Registry:
             is_watched=is_watched,
             clock=clock,
         )
-        self._idle_seconds = idle_seconds
+        self.idle_seconds = idle_seconds
         self._clock = clock
         self._loads: dict[ProjectId, asyncio.Task[ProjectActor]] = {}
         self._failures: dict[ProjectId, _Failures] = {}
@@ -164,7 +164,7 @@ class Registry:
 
         A project whose changes somebody here watches is in use.
         """
-        return await self._slots.evict_idle(self._idle_seconds)
+        return await self._slots.evict_idle(self.idle_seconds)
 
     async def close(self) -> None:
         """Drain: started commands finish, waiting ones are answered ActorStopped."""
@@ -270,7 +270,7 @@ class Registry:
 
     async def _resume(self, project_id: ProjectId, pause_seconds: float) -> None:
         """Tell soon what nobody was told of, though nobody may ask for the project."""
-        deadline = self._clock() + self._idle_seconds
+        deadline = self._clock() + self.idle_seconds
         while self._clock() < deadline:
             await asyncio.sleep(pause_seconds)
             try:
