@@ -11,7 +11,8 @@ import structlog
 
 from actors.domain.model import ProjectId
 from actors.domain.state import ProjectState
-from actors.ports import Archive, Codec, Meter, Store
+from actors.ports import Archive
+from actors.project import Surroundings
 
 _log = structlog.get_logger()
 
@@ -21,11 +22,11 @@ _EVENTS_LIMIT = 1000  # with more than these the tables are read as fast
 class Loader:
     """Gives what `Store.load` would give."""
 
-    def __init__(self, store: Store, *, codec: Codec, archive: Archive, meter: Meter):
-        self._store = store
-        self._codec = codec
+    def __init__(self, around: Surroundings, archive: Archive):
+        self._store = around.store
+        self._codec = around.codec
+        self._meter = around.meter
         self._archive = archive
-        self._meter = meter
 
     async def load(self, project_id: ProjectId) -> ProjectState | None:
         """Read a project; None if there is none, or no longer. StoreUnavailable."""

@@ -69,9 +69,7 @@ class Registry:
         self._around = around
         self._store: Store = around.store
         archive = archive or NoArchive()
-        self._loader = Loader(
-            around.store, codec=around.codec, archive=archive, meter=around.meter
-        )
+        self._loader = Loader(around, archive)
         self._slots = Slots(
             capacity,
             archive=archive,
