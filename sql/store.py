@@ -70,7 +70,7 @@ class Store:
     async def load(self, project_id: ProjectId) -> ProjectState | None:
         """Read a project, its members, its tasks and comments at one version."""
         async with self._database.transaction(
-            isolation="repeatable_read", readonly=True
+            timeout_seconds=_LOAD_SECONDS, isolation="repeatable_read", readonly=True
         ) as connection:
             row = await connection.fetchrow(_PROJECTS.get_project.sql, project_id)
             if row is None:
