@@ -30,11 +30,12 @@ from actors.domain.model import ProjectId
 from actors.domain.state import Draft, ProjectState
 from actors.journal import Journal
 from actors.plans import Plan
-from actors.ports import Audience, Codec, Feed, Meter, NoMeter, Store
+from actors.ports import Audience, Codec, Feed, Held, Meter, NoMeter, Store
 
 _log = structlog.get_logger()
 
 _OPTIMISTIC_ATTEMPTS = 2
+_CAREFUL_TURNS = 8  # after the last one that found another node's events
 _CATCH_UP_EVENTS = 500
 
 
@@ -49,6 +50,7 @@ class Surroundings:
     meter: Meter = field(default_factory=NoMeter)
     mailbox_size: int = 1024
     batch_limit: int = 256
+    patience_seconds: float = 2.0  # how long a caller waits
 
 
 class ProjectActor:
@@ -62,6 +64,7 @@ class ProjectActor:
         self._readers: asyncio.Future[None] | None = None
         self._is_working = False
         self._is_stopping = False
+        self._careful_turns = 0  # that lock the head first: it is written elsewhere too
 
     @property
     def project_id(self) -> ProjectId:
@@ -92,11 +95,15 @@ class ProjectActor:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def ask(self, command: Command, timeout_seconds: float = 10.0) -> Committed:
+    async def ask(
+        self, command: Command, timeout_seconds: float | None = None
+    ) -> Committed:
         """Have a command carried out; its events are durable when this returns.
 
         Raises the DomainError that refused it, or what `Mailbox.ask` says.
         """
+        if timeout_seconds is None:
+            timeout_seconds = self._around.patience_seconds
         return await self._mailbox.ask(command, timeout_seconds)
 
     async def reach(self, version: int, timeout_seconds: float = 2.0) -> None:
@@ -125,7 +132,7 @@ class ProjectActor:
             bodies = await self._around.store.events_since(
                 self.project_id, self.state.version, _CATCH_UP_EVENTS
             )
-            self._take(bodies)
+            self._catch_up_with(bodies)
             if len(bodies) < _CATCH_UP_EVENTS:
                 return
 
@@ -175,9 +182,12 @@ class ProjectActor:
             _fail_all(envelopes, OutcomeUnknown())
 
     async def _turn(self, envelopes: list[Envelope]) -> None:
+        if self._careful_turns:
+            await self._turn_exclusively(envelopes)
+            return
         for _ in range(_OPTIMISTIC_ATTEMPTS):
             plan = self._decide(envelopes)
-            if not plan.entries and not plan.receipts:
+            if not plan.is_to_be_kept:
                 plan.answer()
                 return
             try:
@@ -196,9 +206,10 @@ class ProjectActor:
             if is_next:
                 self._committed(plan)
                 return
-            self._around.meter.conflicted()
+            self._around.meter.conflicted(len(envelopes))
             _log.info("project.stale", id=self.project_id, version=self.state.version)
             await self.catch_up()
+        self._careful_turns = _CAREFUL_TURNS
         await self._turn_exclusively(envelopes)
 
     async def _turn_apart(self, envelopes: list[Envelope], error: Exception) -> None:
@@ -212,23 +223,36 @@ class ProjectActor:
             await self._turn([envelope])
 
     async def _turn_exclusively(self, envelopes: list[Envelope]) -> None:
-        """Lock the project's head, then catch up and decide: nobody comes between."""
+        """Lock the project's head, then catch up and decide: nobody comes between.
+
+        Nodes that write the same project take turns in this way, each with all that it
+        has; without the lock most of what they decide would be for nothing.
+        """
         try:
             async with self._around.store.exclusive(self.project_id) as held:
-                self._check(held.version)
-                self._take(await held.events_since(self.state.version))
+                await self._catch_up_on(held)
                 plan = self._decide(envelopes)
-                if plan.entries or plan.receipts:
+                if plan.is_to_be_kept:
                     await held.append(plan.batch(self.state.version))
         except (OutcomeUnknown, StateAhead) as error:
             _fail_all(envelopes, error)
             raise
         except StoreUnavailable as error:
+            self._careful_turns = 0  # it may be too far behind to catch up under a lock
             _fail_all(envelopes, error)
         except Exception as error:  # noqa: BLE001  # answered, or split further
             await self._turn_apart(envelopes, error)
         else:
             self._committed(plan)
+
+    async def _catch_up_on(self, held: Held) -> None:
+        self._check(held.version)
+        self._around.meter.locked()
+        if held.version > self.state.version:
+            self._catch_up_with(await held.events_since(self.state.version))
+            self._careful_turns = _CAREFUL_TURNS
+        elif self._careful_turns:
+            self._careful_turns -= 1
 
     def _check(self, version: int) -> None:
         """Refuse to go on from more than the database has: a failover, a backup."""
@@ -283,6 +307,10 @@ class ProjectActor:
             return take_rare(state, event, following)
         state.apply(event)
         return audience
+
+    def _catch_up_with(self, bodies: Sequence[bytes]) -> None:
+        self._around.meter.caught_up(len(bodies))
+        self._take(bodies)
 
     def _take(self, bodies: Sequence[bytes]) -> None:
         decoded = [(self._around.codec.decode(body), body) for body in bodies]

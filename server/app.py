@@ -184,6 +184,7 @@ async def _actors(app: web.Application) -> AsyncIterator[None]:
         store,
         lanes=config.journal_lanes,
         entries_limit=limit,
+        patience_seconds=config.database_timeout_seconds / 2,
         meter=metrics,
     )
     app[keys.FEEDS], app[keys.SIGHTS] = (sights, feed), sights
@@ -195,6 +196,7 @@ async def _actors(app: web.Application) -> AsyncIterator[None]:
         meter=metrics,
         mailbox_size=config.mailbox_size,
         batch_limit=limit,
+        patience_seconds=config.database_timeout_seconds,
     )
     registry = Registry(around, idle_seconds=config.actor_idle_seconds)
     app[keys.FEED], app[keys.REGISTRY] = feed, registry

@@ -18,10 +18,9 @@ from actors.domain.state import ProjectState
 from sql.database import Connection, Database, delete_all, load_queries
 from sql.journal import (
     append_at_once,
+    append_held,
     append_on,
-    append_rows,
     is_plain,
-    move_head,
 )
 from sql.lists import Page, ProjectFilter, Sight, TaskFilter, params
 from sql.receipts import Receipt, Remembered, keep, remembered, remembered_of_address
@@ -252,8 +251,7 @@ class HeldProject:
 
     async def append(self, batch: Batch) -> None:
         """Write the batch and move the head."""
-        await move_head(self._connection, batch)
-        await append_rows(self._connection, [batch])
+        await append_held(self._connection, batch)
 
 
 def _logged(rows: Sequence[Mapping[str, Any]]) -> list[Logged]:

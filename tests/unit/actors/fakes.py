@@ -341,9 +341,12 @@ class Node:
 
 @asynccontextmanager
 async def running_node(
-    store: FakeStore | None = None, *, mailbox_size: int = 1024, batch_limit: int = 256
+    store: FakeStore | None = None, **settings: Any
 ) -> AsyncIterator[Node]:
-    """Start a node; a new store holds one empty project of Ada's."""
+    """Start a node; a new store holds one empty project of Ada's.
+
+    `settings` are of its `Surroundings`.
+    """
     if store is None:
         store = FakeStore()
         store.make_project()
@@ -365,8 +368,7 @@ async def running_node(
         journal=journal,
         codec=EventCodec(),
         feeds=(recorder, feed),
-        mailbox_size=mailbox_size,
-        batch_limit=batch_limit,
+        **settings,
     )
     registry = Registry(around, clock=clock, idle_seconds=600)
     journal.start()
