@@ -1,4 +1,4 @@
-"""One hot project: writers on one node alone, then half of them on each of two nodes.
+"""One hot project: writers on one node alone, then as many on two nodes together.
 
 Both are processes on one PostgreSQL and Valkey, on the cores of this machine with them.
 Exits with 1 where a goal is missed.
@@ -9,7 +9,7 @@ import asyncio
 import json
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import aiohttp
 import uvloop
@@ -46,7 +46,7 @@ async def _write(server: Server, name: str, writers: int, seconds: float) -> Res
     return result
 
 
-async def _counters(servers: Sequence[Server]) -> Mapping[str, float]:
+async def _counters(servers: Iterable[Server]) -> Mapping[str, float]:
     """Add up what the servers counted so far."""
     totals = dict.fromkeys(_COUNTERS, 0.0)
     async with aiohttp.ClientSession(raise_for_status=True) as client:
@@ -60,18 +60,17 @@ async def _counters(servers: Sequence[Server]) -> Mapping[str, float]:
 
 
 async def _round(
-    servers: Sequence[Server], number: int, seconds: float
+    writers: Mapping[Server, int], number: int, seconds: float
 ) -> tuple[float, float]:
-    """Have writers at these servers, as many at each; gives rate and slowest / mean."""
-    before = await _counters(servers)
-    each = _WRITERS // len(servers)
+    """Have so many writers at each server; gives rate and slowest / mean."""
+    before = await _counters(writers)
     results = await asyncio.gather(
         *(
-            _write(server, f"{number} {server.port}", each, seconds)
-            for server in servers
+            _write(server, f"{number} {server.port}", count, seconds)
+            for server, count in writers.items()
         )
     )
-    after = await _counters(servers)
+    after = await _counters(writers)
     rate = sum(result.rate for result in results)
     answers = [count for result in results for count in result.by_connection]
     slowest = min(answers) / statistics.mean(answers)
@@ -98,10 +97,11 @@ async def _main(options: argparse.Namespace) -> int:
 async def _compare(
     one: Server, other: Server, options: argparse.Namespace
 ) -> list[Goal]:
+    split = {one: _WRITERS - options.other, other: options.other}
     ratios, shares = [], []
     for number in range(options.rounds):
-        alone, _ = await _round([one], number, options.seconds)
-        together, slowest = await _round([one, other], number, options.seconds)
+        alone, _ = await _round({one: _WRITERS}, number, options.seconds)
+        together, slowest = await _round(split, number, options.seconds)
         ratios.append(together / alone)
         shares.append(slowest)
     return [
@@ -115,6 +115,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each part")
     parser.add_argument("--rounds", type=int, default=3, help="of both parts")
+    parser.add_argument(
+        "--other", type=int, default=_WRITERS // 2, help="writers on the other node"
+    )
     sys.exit(uvloop.run(_main(parser.parse_args())))
 
 
