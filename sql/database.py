@@ -191,13 +191,15 @@ class Database:
             raise named from error
 
     async def _check(self, connection: Connection, error: BaseException) -> None:
-        """Cut off what is still at work; replace all where one was lost.
+        """Cut off what is still at work; replace all where one is of no use any more.
 
-        The others probably are lost too, and each would fail a request to find out.
+        The others probably are like it, lost or to a server that has become a replica,
+        and each would fail a request to find out.
         """
         if isinstance(error, asyncio.CancelledError | TimeoutError):
             _cut(connection)
-        if _is_lost(connection):
+        is_replica = isinstance(error, asyncpg.ReadOnlySQLTransactionError)
+        if is_replica or _is_lost(connection):
             await self._pool.expire_connections()
 
     @asynccontextmanager
