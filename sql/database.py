@@ -110,7 +110,7 @@ class Database:
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, timeout_seconds: float):
         self._pool = pool
-        self._timeout_seconds = timeout_seconds
+        self.timeout_seconds = timeout_seconds
 
     @classmethod
     async def open(
@@ -157,6 +157,11 @@ class Database:
         return int(self._pool.get_idle_size())
 
     @property
+    def most(self) -> int:
+        """Connections that there may be."""
+        return int(self._pool.get_max_size())
+
+    @property
     def size(self) -> int:
         """Connections that are open."""
         return int(self._pool.get_size())
@@ -171,9 +176,9 @@ class Database:
         use takes longer than that, or than `timeout_seconds`.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + (timeout_seconds or self._timeout_seconds)
+        deadline = loop.time() + (timeout_seconds or self.timeout_seconds)
         try:
-            async with self._pool.acquire(timeout=self._timeout_seconds) as connection:
+            async with self._pool.acquire(timeout=self.timeout_seconds) as connection:
                 # At the deadline the connection is cut off, not the query cancelled:
                 # a server that does not answer would not hear of that either.
                 cutting = loop.call_at(deadline, _cut, connection)

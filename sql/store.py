@@ -1,11 +1,12 @@
 """Projects, tasks and comments in PostgreSQL: one typed method a query."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from actors.domain.errors import ProjectNotFound
+from actors.domain.errors import ProjectNotFound, StoreUnavailable
 from actors.domain.events import Batch
 from actors.domain.model import (
     Project,
@@ -65,6 +66,8 @@ class Store:
         self._database = database
         self._lists = lists or database
         self._at_once = at_once
+        # The rest of the connections is for projects that nobody fights over.
+        self._holding = asyncio.Semaphore(max(1, database.most // 2))
 
     async def load(self, project_id: ProjectId) -> ProjectState | None:
         """Read a project, its members, its tasks and comments at one version."""
@@ -137,13 +140,26 @@ class Store:
     async def exclusive(self, project_id: ProjectId) -> AsyncIterator["HeldProject"]:
         """Lock a project's head for a transaction that commits at the end.
 
-        Raises ProjectNotFound if it has no head.
+        Raises ProjectNotFound if it has no head. Who cannot have it soon, because other
+        nodes hold so many, gets StoreUnavailable.
         """
-        async with self._database.transaction() as connection:
+        async with self._holder(), self._database.transaction() as connection:
             version = await _HEADS.lock_head(connection, project_id=project_id)
             if version is None:
                 raise ProjectNotFound
             yield HeldProject(connection, project_id, version)
+
+    @asynccontextmanager
+    async def _holder(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._database.timeout_seconds / 2):
+                await self._holding.acquire()
+        except TimeoutError:
+            raise StoreUnavailable from None
+        try:
+            yield
+        finally:
+            self._holding.release()
 
     async def project_of(self, task_id: TaskId) -> ProjectId | None:
         """Say which project a task is in."""

@@ -18,7 +18,7 @@ from actors.domain.commands import (
     UpdateProject,
     UpdateTask,
 )
-from actors.domain.errors import ProjectNotFound
+from actors.domain.errors import ProjectNotFound, StoreUnavailable
 from actors.domain.events import Batch
 from actors.domain.model import (
     MemberRole,
@@ -273,6 +273,25 @@ async def test_who_holds_a_project_writes_what_is_next_only(
 async def hold_and_write(store: Store, batch: Batch) -> None:
     async with store.exclusive(batch.project_id) as held:
         await held.append(batch)
+
+
+async def test_projects_that_are_fought_over_leave_connections_to_the_rest(
+    store: Store, database_url: str
+) -> None:
+    await make_project(store)
+    small = await Database.open(database_url, size=2, timeout_seconds=1)
+    node = Store(small)
+
+    async with store.exclusive(PROJECT):
+        batch = Batch(project_id=PROJECT, expected=1, entries=())
+        waiting = [asyncio.create_task(hold_and_write(node, batch)) for _ in range(5)]
+        await asyncio.sleep(0.05)
+        async with asyncio.timeout(0.5):
+            await node.ping()
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert {type(answer) for answer in answers} == {StoreUnavailable}
+    await small.close()
 
 
 async def hold_and_fail(store: Store, batch: Batch) -> None:
