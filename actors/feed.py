@@ -98,7 +98,7 @@ class Feed:
         then is told that it is subscribed at that version; live events follow. Who
         subscribes listens no more. Raises ProjectNotFound, Unavailable.
         """
-        state = await self._source.find(project_id)
+        state = await self._source.find(project_id, since or 0)
         if watcher.is_gone:
             return
         if state.visible_project(watcher.caller) is None:
@@ -147,6 +147,10 @@ class Feed:
 
     def doubt(self) -> None:
         """Go on: what was missed comes in its order, or the versions tell."""
+
+    def let_go(self) -> None:
+        """Close every socket: it missed more than can be told, and has to come back."""
+        in_slices(list(self._watchers), lambda watcher: self.end(watcher, Ending.SLOW))
 
     def end_sessions(self, session_ids: frozenset[int]) -> None:
         """Deliver nothing more to these sessions, and close their sockets."""

@@ -150,6 +150,9 @@ class Metrics:
         self.exclusive_turns = self._counter(
             "exclusive_turns", "Batches that were decided with the project locked."
         )
+        self.missed_events = self._counter(
+            "missed_events", "Events of other nodes that were found in the log."
+        )
         self.actor_failures = self._counter(
             "actor_failures", "Actors that stopped for something unexpected."
         )

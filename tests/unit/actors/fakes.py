@@ -352,8 +352,10 @@ async def running_node(
         store.make_project()
     journal, recorder = Journal(store), Recorder()
 
-    async def find(project_id: ProjectId) -> ProjectState:
-        return (await registry.get(project_id)).state
+    async def find(project_id: ProjectId, version: int) -> ProjectState:
+        actor = await registry.get(project_id)
+        await actor.reach(version)
+        return actor.state
 
     def look(project_id: ProjectId) -> ProjectState | None:
         actor = registry.live(project_id)
@@ -392,6 +394,12 @@ async def ask_all(
             return_exceptions=True,
         )
     )
+
+
+def entries_of(bodies: Sequence[bytes]) -> list[Entry]:
+    """Read what a log holds."""
+    codec = EventCodec()
+    return [Entry(event=codec.decode(body), body=body) for body in bodies]
 
 
 async def settle() -> None:
