@@ -212,16 +212,17 @@ class ProjectActor:
     async def _guard(self, envelopes: list[Envelope]) -> None:
         """Carry out a turn; however it ends, nobody is left without an answer."""
         try:
-            await self._turn(envelopes)
+            await self._turn(envelopes, self._around.batch_limit)
         except StoreUnavailable as error:
             _fail_all(envelopes, error)
         finally:
             # Started, so perhaps committed: nobody may be told that it was not made.
             _fail_all(envelopes, OutcomeUnknown())
 
-    async def _turn(self, envelopes: list[Envelope]) -> None:
+    async def _turn(self, envelopes: list[Envelope], limit: int) -> None:
+        """Carry out commands; others that come in time may be added, up to `limit`."""
         if self._careful_turns:
-            await self._turn_exclusively(envelopes)
+            await self._turn_exclusively(envelopes, limit)
             return
         for _ in range(_OPTIMISTIC_ATTEMPTS):
             plan = self._decide(envelopes)
@@ -248,7 +249,7 @@ class ProjectActor:
             _log.info("project.stale", id=self.project_id, version=self.state.version)
             await self.catch_up()
         self._careful_turns = _CAREFUL_TURNS
-        await self._turn_exclusively(envelopes)
+        await self._turn_exclusively(envelopes, limit)
 
     async def _turn_apart(self, envelopes: list[Envelope], error: Exception) -> None:
         """Find the command that the database refuses; its neighbours succeed."""
@@ -258,17 +259,18 @@ class ProjectActor:
             envelopes[0].fail(error)
             return
         for envelope in envelopes:
-            await self._turn([envelope])
+            await self._turn([envelope], 1)
 
-    async def _turn_exclusively(self, envelopes: list[Envelope]) -> None:
+    async def _turn_exclusively(self, envelopes: list[Envelope], limit: int) -> None:
         """Lock the project's head, then catch up and decide: nobody comes between.
 
-        Nodes that write the same project take turns in this way, each with all that it
-        has; without the lock most of what they decide would be for nothing.
+        Nodes that write the same project take turns in this way, each with all that has
+        come while it waited; without the lock much would be decided for nothing.
         """
         try:
             async with self._around.store.exclusive(self.project_id) as held:
                 await self._catch_up_on(held)
+                envelopes += self._mailbox.take_more(limit - len(envelopes))
                 plan = self._decide(envelopes)
                 if plan.is_to_be_kept:
                     await held.append(plan.batch(self.state.version))

@@ -139,6 +139,7 @@ class FakeStore:
     @asynccontextmanager
     async def exclusive(self, project_id: ProjectId) -> AsyncIterator["FakeHeld"]:
         self.locks += 1
+        await self.gate.wait()
         if project_id not in self.states:
             raise ProjectNotFound
         held = FakeHeld(self, project_id)

@@ -433,6 +433,35 @@ async def test_after_a_race_a_project_is_locked_first_until_it_is_quiet(
     assert len(node.store.appends) == 2 + 20 - 1 - _CAREFUL_TURNS
 
 
+async def test_who_comes_while_a_lock_is_waited_for_goes_along(node: Node) -> None:
+    actor = await node.actor()
+    node.store.intruders.extend([create(8), create(9)])
+    await actor.ask(create(1))
+    node.store.gate.clear()
+    first = asyncio.create_task(actor.ask(create(2)))
+    await settle()
+    others = asyncio.create_task(ask_all(actor, create(3), create(4)))
+    await settle()
+
+    node.store.gate.set()
+    answers = [await first, *await others]
+
+    assert committed(answers) == [5, 6, 7]
+    assert node.store.locks == 1 + 1
+
+
+async def test_who_is_refused_under_the_lock_is_found_alone(node: Node) -> None:
+    actor = await node.actor()
+    node.store.intruders.extend([create(8), create(9)])
+    await actor.ask(create(1))
+    node.store.refuse = refuse_title("poison", UserNotFound())
+
+    answers = await ask_all(actor, create(2), create(3, title="poison"), create(4))
+
+    assert committed(answers) == [5, 6]
+    assert isinstance(answers[1], UserNotFound)
+
+
 async def test_who_cannot_be_locked_goes_the_other_way_next_time(node: Node) -> None:
     """It may be too far behind to catch up while others wait for the lock."""
     actor = await node.actor()
