@@ -172,7 +172,19 @@ def test_several_workers_are_refused_not_pretended():
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://h:port/0", "http://cache", "cache:6379", "//["]
+    "url",
+    [
+        "redis://h:port/0",
+        "http://cache",
+        "cache:6379",
+        "//[",
+        "redis://cache?colour=red",
+        "redis+cluster://:7000",
+        "redis+cluster://a:1,,b:2",
+        "redis+cluster://a:1/7",
+        "unix+cluster:///socket",
+        "redis+cluster://a:1,b:port",
+    ],
 )
 def test_what_is_no_address_of_redis_is_refused_without_showing_it(url: str):
     told = problems({**KEYS, "REDIS_URL": url})
