@@ -214,8 +214,16 @@ class Meter(Protocol):
         """Count a transaction, the events in it, and how long it took."""
         ...
 
-    def conflicted(self) -> None:
-        """Count a batch that another node was faster than."""
+    def conflicted(self, commands: int) -> None:
+        """Count a batch that another node was faster than: to be decided again."""
+        ...
+
+    def caught_up(self, events: int) -> None:
+        """Count a reading of the log for what others wrote, and what there was."""
+        ...
+
+    def locked(self) -> None:
+        """Count a turn of an actor with the project's head locked."""
         ...
 
     def failed(self) -> None:
@@ -237,7 +245,13 @@ class NoMeter:
     def committed(self, events: int, seconds: float) -> None:
         """Ignore it."""
 
-    def conflicted(self) -> None:
+    def conflicted(self, commands: int) -> None:
+        """Ignore it."""
+
+    def caught_up(self, events: int) -> None:
+        """Ignore it."""
+
+    def locked(self) -> None:
         """Ignore it."""
 
     def failed(self) -> None:

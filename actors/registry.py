@@ -37,7 +37,6 @@ _log = structlog.get_logger()
 
 _BACKOFF_SECONDS = 0.05
 _BACKOFF_LIMIT_SECONDS = 5.0
-_LOAD_SECONDS = 10.0
 _KEPT_PLACES = 100_000  # about 100 bytes each
 
 
@@ -117,11 +116,13 @@ class Registry:
             )
             self._loads[project_id] = load
             load.add_done_callback(partial(self._loaded, project_id))
-        return await _shared(load)
+        return await _shared(load, self._around.patience_seconds)
 
     async def ask(self, project_id: ProjectId, command: Command) -> Committed:
         """Find the actor and ask it; see `ProjectActor.ask` for what it raises."""
-        committed = await (await self.get(project_id)).ask(command)
+        deadline = self._clock() + self._around.patience_seconds
+        actor = await self.get(project_id)
+        committed = await actor.ask(command, deadline - self._clock())
         if isinstance(command, CreateTask):
             self._remember(command.task_id, project_id)
         return committed
@@ -285,10 +286,12 @@ class Registry:
             raise Unavailable
 
 
-async def _shared(load: asyncio.Task[ProjectActor]) -> ProjectActor:
+async def _shared(
+    load: asyncio.Task[ProjectActor], timeout_seconds: float
+) -> ProjectActor:
     """Wait for a load that others may wait for too; leaving does not end it."""
     try:
-        async with asyncio.timeout(_LOAD_SECONDS):
+        async with asyncio.timeout(timeout_seconds):
             return await asyncio.shield(load)
     except TimeoutError:
         raise StoreUnavailable from None

@@ -173,7 +173,7 @@ class Config:
         default=2.0,
         metadata=_env(
             "BOARDCAST_DATABASE_TIMEOUT_SECONDS",
-            "how long a request waits for a connection",
+            "how long anybody waits for the database",
             least=0.1,
             most=60,
         ),

@@ -126,7 +126,11 @@ def _surroundings(
     config, store, metrics = app[keys.CONFIG], app[keys.STORE], app[keys.METRICS]
     limit = config.journal_batch if config.group_commit else 1
     journal = Journal(
-        store, lanes=config.journal_lanes, entries_limit=limit, meter=metrics
+        store,
+        lanes=config.journal_lanes,
+        entries_limit=limit,
+        patience_seconds=config.database_timeout_seconds / 2,
+        meter=metrics,
     )
     return Surroundings(
         store=store,
@@ -136,6 +140,7 @@ def _surroundings(
         meter=metrics,
         mailbox_size=config.mailbox_size,
         batch_limit=limit,
+        patience_seconds=config.database_timeout_seconds,
         **others,
     )
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from actors.domain.errors import ProjectNotFound
+from actors.domain.errors import ProjectNotFound, StoreUnavailable
 from actors.domain.events import Batch
 from actors.domain.model import (
     Project,
@@ -19,10 +19,9 @@ from actors.domain.state import ProjectState
 from sql.database import Connection, Database, delete_all, load_queries
 from sql.journal import (
     append_at_once,
+    append_held,
     append_on,
-    append_rows,
     is_plain,
-    move_head,
 )
 from sql.lists import Page, ProjectFilter, Sight, TaskFilter, params
 from sql.receipts import Receipt, Remembered, keep, remembered, remembered_of_address
@@ -70,6 +69,8 @@ class Store:
         self._database = database
         self._lists = lists or database
         self._at_once = at_once
+        # The rest of the connections is for projects that nobody fights over.
+        self._holding = asyncio.Semaphore(max(1, database.most // 2))
 
     async def load(self, project_id: ProjectId) -> ProjectState | None:
         """Read a project, its members, its tasks and comments at one version.
@@ -77,7 +78,7 @@ class Store:
         What are many rows becomes values in slices, so that others have their turn.
         """
         async with self._database.transaction(
-            isolation="repeatable_read", readonly=True
+            timeout_seconds=_LOAD_SECONDS, isolation="repeatable_read", readonly=True
         ) as connection:
             row = await connection.fetchrow(_PROJECTS.get_project.sql, project_id)
             if row is None:
@@ -146,13 +147,26 @@ class Store:
     async def exclusive(self, project_id: ProjectId) -> AsyncIterator["HeldProject"]:
         """Lock a project's head for a transaction that commits at the end.
 
-        Raises ProjectNotFound if it has no head.
+        Raises ProjectNotFound if it has no head. Who cannot have it soon, because other
+        nodes hold so many, gets StoreUnavailable.
         """
-        async with self._database.transaction() as connection:
+        async with self._holder(), self._database.transaction() as connection:
             version = await _HEADS.lock_head(connection, project_id=project_id)
             if version is None:
                 raise ProjectNotFound
             yield HeldProject(connection, project_id, version)
+
+    @asynccontextmanager
+    async def _holder(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._database.timeout_seconds / 2):
+                await self._holding.acquire()
+        except TimeoutError:
+            raise StoreUnavailable from None
+        try:
+            yield
+        finally:
+            self._holding.release()
 
     async def project_of(self, task_id: TaskId) -> ProjectId | None:
         """Say which project a task is in."""
@@ -265,8 +279,7 @@ class HeldProject:
 
     async def append(self, batch: Batch) -> None:
         """Write the batch and move the head."""
-        await move_head(self._connection, batch)
-        await append_rows(self._connection, [batch])
+        await append_held(self._connection, batch)
 
 
 async def _in_slices(

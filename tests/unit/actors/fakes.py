@@ -140,6 +140,7 @@ class FakeStore:
     @asynccontextmanager
     async def exclusive(self, project_id: ProjectId) -> AsyncIterator["FakeHeld"]:
         self.locks += 1
+        await self.gate.wait()
         if project_id not in self.states:
             raise ProjectNotFound
         held = FakeHeld(self, project_id)
@@ -375,11 +376,13 @@ class Node:
 async def running_node(
     store: FakeStore | None = None,
     *,
-    mailbox_size: int = 1024,
-    batch_limit: int = 256,
     capacity: Capacity | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Node]:
-    """Start a node; a new store holds one empty project of Ada's."""
+    """Start a node; a new store holds one empty project of Ada's.
+
+    `settings` are of its `Surroundings`.
+    """
     if store is None:
         store = FakeStore()
         store.make_project()
@@ -403,9 +406,7 @@ async def running_node(
         journal=journal,
         codec=EventCodec(),
         feeds=(recorder, feed),
-        meter=meter,
-        mailbox_size=mailbox_size,
-        batch_limit=batch_limit,
+        **{"meter": meter, **settings},
     )
     registry = Registry(
         around,

@@ -118,14 +118,16 @@ async def test_a_load_that_failed_when_all_had_left_is_forgotten(node: Node) -> 
     assert (await node.actor()).project_id == PROJECT
 
 
-async def test_a_load_has_a_time_limit(
-    node: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("actors.registry._LOAD_SECONDS", 0)
-    node.store.load_gate.clear()
+async def test_who_waits_for_a_load_has_a_time_limit_and_the_load_has_none() -> None:
+    async with running_node(patience_seconds=0.01) as node:
+        node.store.load_gate.clear()
 
-    with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailable):
+            await node.actor()
+        node.store.load_gate.set()
         await node.actor()
+
+    assert node.store.loads[PROJECT] == 1
 
 
 async def test_a_new_project_is_live_and_durable(node: Node) -> None:
