@@ -97,6 +97,20 @@ class ProjectActor:
         """The number of commands in the mailbox."""
         return len(self._mailbox)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether it is at work, or a command or a reader waits for it to be."""
+        return self._is_working or len(self._mailbox) > 0
+
+    def dismiss(self) -> bool:
+        """Stop if there is nothing to do, without a wait; False if there is."""
+        if self.is_busy:
+            return False
+        self._mailbox.close()
+        self._idle_or_cancel()
+        self._task = None  # which ends by itself: no cycle keeps the state in memory
+        return True
+
     def start(self) -> asyncio.Task[None]:
         """Begin to work; the task ends when the actor stops, with its error if any."""
         # A context of its own: it outlives the request that happened to start it.
@@ -334,7 +348,9 @@ class ProjectActor:
     def _apply(self, entries: Sequence[Entry]) -> Iterator[tuple[Audience, Entry]]:
         for index, entry in enumerate(entries):
             following = entries[index + 1].event if index + 1 < len(entries) else None
-            yield self._take_in(entry.event, following), entry
+            audience = self._take_in(entry.event, following)
+            self.state.tip = entry.body
+            yield audience, entry
 
     def _take_in(self, event: Event, following: Event | None) -> Audience:
         state = self.state

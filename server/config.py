@@ -210,6 +210,22 @@ class Config:
             least=1,
         ),
     )
+    actors: int = field(
+        default=10_000,
+        metadata=_env(
+            "BOARDCAST_ACTORS",
+            "projects in memory; beyond that those used least make room",
+            least=100,
+        ),
+    )
+    tasks_in_memory: int = field(
+        default=1_000_000,
+        metadata=_env(
+            "BOARDCAST_TASKS_IN_MEMORY",
+            "tasks and comments of all these projects, likewise; 1 KB each",
+            least=1000,
+        ),
+    )
     body_limit_bytes: int = field(
         default=1024 * 1024,
         metadata=_env(

@@ -16,6 +16,7 @@ from actors.ports import Audience
 from actors.project import Surroundings
 from actors.recalls import Source
 from actors.registry import Registry
+from actors.slots import Capacity
 from server import keys
 from server.bus import Bus
 from server.cursors import Cursors
@@ -51,7 +52,13 @@ async def opened(app: web.Application) -> AsyncIterator[None]:
     feed = Feed(Source(log=store, codec=codec, find=find, look=look), words)
     bulletin, relay = Bulletin(sights, feed), Relay(codec)
     around = _surroundings(app, codec, bulletin, tell=relay.tell, follow=follow)
-    registry = Registry(around, idle_seconds=config.actor_idle_seconds)
+    registry = Registry(
+        around,
+        archive=app[keys.SNAPSHOTS],
+        capacity=Capacity(actors=config.actors, tasks=config.tasks_in_memory),
+        idle_seconds=config.actor_idle_seconds,
+        is_watched=feed.is_watched,
+    )
     follower = Follower(
         Tail(app[keys.TAIL_DATABASE]),
         codec,

@@ -156,6 +156,19 @@ class Metrics:
         self.actor_failures = self._counter(
             "actor_failures", "Actors that stopped for something unexpected."
         )
+        self.load_seconds = Histogram(
+            "boardcast_project_load_duration_seconds",
+            "Time to bring a project into memory.",
+            ("source",),
+            registry=self.registry,
+            buckets=_SECONDS,
+        )
+        self.evictions = Counter(
+            "boardcast_evictions",
+            "Projects that were let go from memory.",
+            ("reason",),
+            registry=self.registry,
+        )
         self.refused = Counter(
             "boardcast_limited_requests",
             "Requests that a limit refused.",
@@ -195,6 +208,14 @@ class Metrics:
     def failed(self) -> None:
         """Count an actor that stopped for something unexpected."""
         self.actor_failures.inc()
+
+    def loaded(self, source: str, seconds: float) -> None:
+        """Count a project that was read, from `snapshot` or `database`."""
+        self.load_seconds.labels(source).observe(seconds)
+
+    def evicted(self, reason: str) -> None:
+        """Count an actor that was let go: `idle`, or to make `room`."""
+        self.evictions.labels(reason).inc()
 
     def limited(self, limit: str) -> None:
         """Count a request that a limit refused."""

@@ -281,6 +281,7 @@ async def test_a_defect_stops_the_actor_and_is_forgiven_once_it_ends_well(
     await node.actor()
     node.clock.advance(601)
     await node.registry.evict_idle()
+    await settle()
     assert node.registry._failures == {}
 
 
@@ -400,7 +401,10 @@ async def test_an_actor_ahead_of_its_database_is_read_anew(node: Node) -> None:
     assert (await node.actor()).state.tasks == {}
 
 
-async def test_an_actor_that_is_used_while_others_are_evicted_stays(node: Node) -> None:
+async def test_an_actor_that_is_used_while_others_are_evicted_stays(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.slots._LOOKED_AT", 1)
     node.store.make_project(NEW)
     await node.actor()
     second = await node.actor(NEW)
