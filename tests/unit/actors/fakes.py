@@ -406,7 +406,7 @@ async def running_node(
         journal=journal,
         codec=EventCodec(),
         feeds=(recorder, feed),
-        **({"meter": meter} | settings),
+        **{"meter": meter, **settings},
     )
     registry = Registry(
         around,
