@@ -53,7 +53,7 @@ def create_app(
 ) -> web.Application:
     """Make the application; it connects when it starts, and closes in reverse order.
 
-    One that is alone neither sends nor hears hints: others find what it does in the log.
+    One that is alone neither sends nor hears hints: others find its doings in the log.
     """
     metrics, access_log = Metrics(), AccessLog(config)
     endpoints: dict[web.AbstractRoute, Endpoint] = {}
