@@ -183,10 +183,13 @@ class Registry:
         if state is None:
             raise ProjectNotFound
         actor = ProjectActor(state, self._around)
-        if await self._around.follow(project_id) > state.version:
+        told = await self._around.follow(project_id)
+        if told > state.version:
             await actor.catch_up()
             if actor.state.project is None:
                 raise ProjectNotFound
+            if actor.state.version >= told:  # more may have been told since
+                return self._start(actor)
         for feed in self._around.feeds:
             feed.begin(project_id, actor.state.version)
         return self._start(actor)
