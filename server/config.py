@@ -11,6 +11,8 @@ from server.credentials import CredentialError
 from server.environment import ANY_ORIGIN, read, read_network, read_origin, unknown
 from server.environment import setting as _env
 
+MOST_WORKERS = 64
+
 _DATA_DIR = Path(".boardcast")
 
 
@@ -49,7 +51,12 @@ class Config:
     )
     workers: int = field(
         default=1,
-        metadata=_env("BOARDCAST_WORKERS", "server processes; 1 in this release"),
+        metadata=_env(
+            "BOARDCAST_WORKERS",
+            "server processes on the one port, up to 64",
+            least=1,
+            most=MOST_WORKERS,
+        ),
     )
     data_dir: Path = field(
         default=_DATA_DIR,
@@ -279,8 +286,6 @@ class Config:
         settings, problems = read(own, environ, given)
         if "log_format" not in settings:
             settings["log_format"] = "console" if sys.stderr.isatty() else "json"
-        if settings.get("workers", 1) != 1:
-            problems.append("several workers come with a later release: workers is 1")
         if settings.get("environment") == "production":
             problems += cls.mistyped(environ)
             if ANY_ORIGIN in settings.get("cors_origins", ()):

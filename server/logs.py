@@ -20,6 +20,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 # The id of the request that is being answered in this context. A task that outlives
 # its request has to be made in a context of its own, or it keeps this for ever.
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
+# Which of several workers this process is.
+WORKER: ContextVar[int | None] = ContextVar("worker", default=None)
 
 _SECRET = re.compile(
     r"token|passw|authorization|cookie|secret|ticket|credential|dsn|database_url"
@@ -74,10 +76,10 @@ def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
 
 
 def correlate(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Add the id of the request that this happens in."""
-    request_id = REQUEST_ID.get()
-    if request_id is not None:
-        event.setdefault("request_id", request_id)
+    """Add the id of the request that this happens in, and the worker's number."""
+    for variable in (REQUEST_ID, WORKER):
+        if (value := variable.get()) is not None:
+            event.setdefault(variable.name, value)
     return event
 
 
@@ -122,6 +124,7 @@ class _Line(msgspec.Struct, omit_defaults=True):
     level: str
     user_id: int | None = None
     trace_id: str | None = None
+    worker: int | None = None
 
 
 class Exchange(msgspec.Struct, frozen=True):
@@ -192,6 +195,7 @@ def _line(exchange: Exchange) -> _Line:
         level=_level(exchange.status),
         user_id=exchange.user_id,
         trace_id=exchange.trace_id,
+        worker=WORKER.get(),
     )
 
 

@@ -60,13 +60,13 @@ class Sockets:
         if not self._lines:
             self._none_left.set()
 
-    async def drain(self, seconds: float = 0.0) -> None:
+    async def drain(self, seconds: float = 0.0, *, refuse: bool = True) -> None:
         """Close all in random order over this time, or longer if there are very many.
 
         Each is told when to come back, so that they do not come all at once. Nobody is
-        accepted from now on. Waits for their handlers.
+        accepted from now on, if they are to be refused. Waits for their handlers.
         """
-        self.is_draining = True
+        self.is_draining = self.is_draining or refuse
         lines = list(self._lines)
         random.shuffle(lines)
         spread = max(seconds, len(lines) / _ENDINGS_A_SECOND)
