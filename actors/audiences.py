@@ -1,16 +1,19 @@
 """Who is to hear of an event, and who may see the project no more because of it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from actors.domain.events import (
+    Entry,
     Event,
     MemberAdded,
     MemberEvent,
+    MemberRemoved,
     ProjectDeleted,
     ProjectEvent,
     ProjectUpdated,
+    TaskEvent,
 )
-from actors.domain.model import Caller, Task, UserId
+from actors.domain.model import Caller, Roster, Task, UserId
 from actors.domain.permissions import parties, sees_everywhere
 from actors.domain.state import ProjectState
 from actors.ports import Audience
@@ -84,6 +87,56 @@ def take_rare(
         bystanders=bystanders,
         lost=frozenset(lost),
     )
+
+
+def audience_of_late(
+    roster: Roster, event: Event, parties_of_task: Collection[UserId]
+) -> Audience:
+    """Tell who is to hear of an event of some time ago, by what is so at present.
+
+    `parties_of_task` are those of a comment's task; other events name them themselves.
+    """
+    others = {roster.owner_id, *parties_of_task}
+    lost: set[UserId] = set()
+    if isinstance(event, TaskEvent):
+        others |= parties(event.task)
+        others |= _former(event, "assigned_to")
+    elif isinstance(event, MemberEvent):
+        others.add(event.member.user_id)
+        if isinstance(event, MemberRemoved):
+            lost.add(event.member.user_id)
+    elif isinstance(event, ProjectEvent):
+        others.add(event.project.owner_id)
+        lost |= _former(event, "owner_id")
+        if isinstance(event, ProjectDeleted):
+            lost |= {*roster.members, roster.owner_id}
+    if not isinstance(event, ProjectDeleted):
+        lost -= {*roster.members, roster.owner_id}
+    return Audience(
+        members=roster.members,
+        others=frozenset(others | lost),
+        is_inbox=roster.is_inbox,
+        owner_id=roster.owner_id,
+        lost=frozenset(lost),
+    )
+
+
+def joined(
+    told: Iterable[tuple[Audience, Entry]],
+) -> list[tuple[Audience, list[Entry]]]:
+    """Join neighbours that are for the same users."""
+    groups: list[tuple[Audience, list[Entry]]] = []
+    for audience, entry in told:
+        if groups and groups[-1][0].is_same(audience):
+            groups[-1][1].append(entry)
+        else:
+            groups.append((audience, [entry]))
+    return groups
+
+
+def _former(event: TaskEvent | ProjectEvent, field: str) -> set[UserId]:
+    change = event.changes.get(field)
+    return {UserId(change.old)} if change and isinstance(change.old, int) else set()
 
 
 def _lets_in(event: Event | None, user_id: UserId) -> bool:

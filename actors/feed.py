@@ -148,6 +148,10 @@ class Feed:
     def doubt(self) -> None:
         """Go on: what was missed comes in its order, or the versions tell."""
 
+    def let_go(self) -> None:
+        """Close every socket: it missed more than can be told, and has to come back."""
+        in_slices(list(self._watchers), lambda watcher: self.end(watcher, Ending.SLOW))
+
     def end_sessions(self, session_ids: frozenset[int]) -> None:
         """Deliver nothing more to these sessions, and close their sockets."""
         for watcher in [w for w in self._watchers if w.session_id in session_ids]:

@@ -8,14 +8,14 @@ did before.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
 
 import structlog
 
 from actors.actor import Committed, Envelope, Mailbox
-from actors.audiences import audience_of_task, take_rare
+from actors.audiences import audience_of_task, joined, take_rare
 from actors.domain.commands import Command
 from actors.domain.decide import decide
 from actors.domain.errors import (
@@ -38,14 +38,34 @@ _OPTIMISTIC_ATTEMPTS = 2
 _CATCH_UP_EVENTS = 500
 
 
+Tell = Callable[[Audience, Sequence[Entry]], None]
+Follow = Callable[[ProjectId], Awaitable[int]]
+
+
+def _tell_nobody(audience: Audience, entries: Sequence[Entry]) -> None:
+    """Be the only node."""
+
+
+async def _follow_nobody(project_id: ProjectId) -> int:
+    return 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What all actors of a node share."""
+    """What all actors of a node share.
+
+    `tell` sends a hint of what was committed to the other nodes; it never waits and
+    never raises. `follow` has all told here that was committed by now on any node, and
+    answers with the version of the project that was told last, 0 if none ever was; it
+    raises StoreUnavailable.
+    """
 
     store: Store
     journal: Journal
     codec: Codec
     feeds: tuple[Feed, ...] = ()
+    tell: Tell = _tell_nobody
+    follow: Follow = _follow_nobody
     meter: Meter = field(default_factory=NoMeter)
     mailbox_size: int = 1024
     batch_limit: int = 256
@@ -62,6 +82,7 @@ class ProjectActor:
         self._readers: asyncio.Future[None] | None = None
         self._is_working = False
         self._is_stopping = False
+        self._heard = 0
 
     @property
     def project_id(self) -> ProjectId:
@@ -125,9 +146,23 @@ class ProjectActor:
             bodies = await self._around.store.events_since(
                 self.project_id, self.state.version, _CATCH_UP_EVENTS
             )
-            self._take(bodies)
+            self._take(self._decoded(bodies))
             if len(bodies) < _CATCH_UP_EVENTS:
                 return
+
+    def hear(self, entries: Sequence[Entry]) -> bool:
+        """Take what was committed elsewhere; False if something before it is missing.
+
+        It may be what a turn is just committing, so then it is left for afterwards.
+        """
+        version = self.state.version
+        if self._is_working:
+            self._heard = max(self._heard, entries[-1].event.version)
+            return True
+        if entries[0].event.version > version + 1:
+            return False
+        self._take([entry for entry in entries if entry.event.version > version])
+        return True
 
     def _idle_or_cancel(self) -> None:
         self._is_stopping = True
@@ -141,6 +176,9 @@ class ProjectActor:
                 self._is_working = True
                 await self._serve_readers()
                 await self._guard(envelopes)
+                while self._heard > self.state.version:
+                    self._heard = 0
+                    await self.catch_up()
                 self._is_working = False
         finally:
             self._mailbox.close()
@@ -216,7 +254,8 @@ class ProjectActor:
         try:
             async with self._around.store.exclusive(self.project_id) as held:
                 self._check(held.version)
-                self._take(await held.events_since(self.state.version))
+                missed = await held.events_since(self.state.version)
+                self._take(self._decoded(missed))
                 plan = self._decide(envelopes)
                 if plan.entries or plan.receipts:
                     await held.append(plan.batch(self.state.version))
@@ -255,22 +294,22 @@ class ProjectActor:
 
     def _committed(self, plan: Plan) -> None:
         """Apply, publish and answer: after COMMIT nothing waits and nothing raises."""
-        for audience, entries in self._apply(plan.entries):
-            for feed in self._around.feeds:
-                feed.publish(audience, entries)
+        for audience, entries in self._take(plan.entries):
+            self._around.tell(audience, entries)
         plan.answer()
 
-    def _apply(self, entries: Sequence[Entry]) -> list[tuple[Audience, list[Entry]]]:
-        """Apply the events; tell who is to hear of them, neighbours joined."""
-        published: list[tuple[Audience, list[Entry]]] = []
+    def _take(self, entries: Sequence[Entry]) -> list[tuple[Audience, list[Entry]]]:
+        """Apply what is committed and publish it here; say for whom it was."""
+        published = joined(self._apply(entries))
+        for audience, group in published:
+            for feed in self._around.feeds:
+                feed.publish(audience, group)
+        return published
+
+    def _apply(self, entries: Sequence[Entry]) -> Iterator[tuple[Audience, Entry]]:
         for index, entry in enumerate(entries):
             following = entries[index + 1].event if index + 1 < len(entries) else None
-            audience = self._take_in(entry.event, following)
-            if published and published[-1][0].is_same(audience):
-                published[-1][1].append(entry)
-            else:
-                published.append((audience, [entry]))
-        return published
+            yield self._take_in(entry.event, following), entry
 
     def _take_in(self, event: Event, following: Event | None) -> Audience:
         state = self.state
@@ -284,14 +323,14 @@ class ProjectActor:
         state.apply(event)
         return audience
 
-    def _take(self, bodies: Sequence[bytes]) -> None:
+    def _decoded(self, bodies: Sequence[bytes]) -> list[Entry]:
+        """Read what came from the log, as far as it is new."""
         decoded = [(self._around.codec.decode(body), body) for body in bodies]
-        entries = [
+        return [
             Entry(event=event, body=body)
             for event, body in decoded
             if event.version > self.state.version
         ]
-        self._committed(Plan(Draft(self.state), entries=entries))
 
 
 def _fail_all(envelopes: list[Envelope], error: Exception) -> None:

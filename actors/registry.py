@@ -95,6 +95,11 @@ class Registry:
         slot.used_at = self._clock()
         return slot.actor
 
+    def peek(self, project_id: ProjectId) -> ProjectActor | None:
+        """Give the actor if it is in memory, which is no use of it; never waits."""
+        slot = self._slots.get(project_id)
+        return None if slot is None else slot.actor
+
     async def get(self, project_id: ProjectId) -> ProjectActor:
         """Find the actor or load it; at once if it is live.
 
@@ -146,6 +151,12 @@ class Registry:
         self._remember(task_id, project_id)
         return project_id
 
+    async def drop(self, project_id: ProjectId) -> None:
+        """Stop an actor, if there is one, so that its next use reads it anew."""
+        slot = self._slots.pop(project_id, None)
+        if slot is not None:
+            await slot.actor.stop()
+
     async def evict_idle(self) -> int:
         """Stop the actors that nobody used for `idle_seconds`; say how many."""
         before = self._clock() - self._idle_seconds
@@ -178,9 +189,14 @@ class Registry:
         state = await self._store.load(project_id)
         if state is None:
             raise ProjectNotFound
+        actor = ProjectActor(state, self._around)
+        if await self._around.follow(project_id) > state.version:
+            await actor.catch_up()
+            if actor.state.project is None:
+                raise ProjectNotFound
         for feed in self._around.feeds:
-            feed.begin(project_id, state.version)
-        return self._start(ProjectActor(state, self._around))
+            feed.begin(project_id, actor.state.version)
+        return self._start(actor)
 
     async def _resumed(
         self, failures: _Failures, told: ProjectState

@@ -13,39 +13,22 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from actors.domain.errors import StoreUnavailable, Unavailable
-from actors.domain.events import Batch, ProjectCreated
-from actors.domain.model import ProjectId
-from actors.domain.state import ProjectState
-from actors.feed import Feed
-from actors.journal import Journal
-from actors.ports import Audience
-from actors.project import Surroundings
-from actors.recalls import Source
-from actors.registry import Registry
-from server import cors, idempotency, keys, limits
+from server import cors, idempotency, keys, limits, live
 from server.config import Config
-from server.cursors import Cursors
 from server.demo import Demo
 from server.dialogue import Dialogue
 from server.health import Health
-from server.ids import Ids
-from server.lists import Lists
 from server.logs import AccessLog
 from server.metrics import Metrics
 from server.middlewares import Endpoint, stack
 from server.migrate import MigrationFailed, pending
-from server.pages import Pages
 from server.passwords import Passwords
 from server.people import People
-from server.representations import EventCodec
 from server.routes import register
 from server.sessions import Sessions
-from server.sights import Sights
 from server.sockets import Sockets
-from server.sweeper import Sweeper
 from server.tickets import Tickets
 from server.tokens import Tokens
-from server.wording import Words
 from sql.accounts import Accounts
 from sql.database import PLANNED_EACH_TIME, Database
 from sql.store import Store
@@ -77,7 +60,7 @@ def create_app(config: Config, *, urls: Urls) -> web.Application:
         middlewares=stack(metrics, access_log, endpoints),
         client_max_size=config.body_limit_bytes,
     )
-    app[keys.CONFIG] = config
+    app[keys.CONFIG], app[keys.URLS] = config, urls
     app[keys.METRICS] = metrics
     app[keys.ENDPOINTS] = endpoints
     app[keys.SOCKETS] = Sockets(config.sockets_per_user)
@@ -87,7 +70,7 @@ def create_app(config: Config, *, urls: Urls) -> web.Application:
     app.cleanup_ctx.append(_logs(access_log))
     app.cleanup_ctx.append(_stores(urls))
     app.cleanup_ctx.append(limits.opened)
-    app.cleanup_ctx.append(_actors)
+    app.cleanup_ctx.append(live.opened)
     app.cleanup_ctx.append(_accounts)
     app.cleanup_ctx.append(_housekeeping)
     if config.demo:
@@ -119,7 +102,12 @@ def _stores(urls: Urls) -> CleanupContext:
             timeout_seconds=config.database_timeout_seconds,
             settings=PLANNED_EACH_TIME,
         )
-        app[keys.DATABASE] = database
+        tail = await Database.open(
+            urls.database,
+            size=1,  # its own, so that no news wait behind requests
+            timeout_seconds=config.database_timeout_seconds,
+        )
+        app[keys.DATABASE], app[keys.TAIL_DATABASE] = database, tail
         app[keys.STORE] = store = Store(
             database, lists=lists, at_once=config.group_commit
         )
@@ -144,6 +132,7 @@ def _stores(urls: Urls) -> CleanupContext:
         )
         yield
         await app[keys.REDIS].aclose()
+        await tail.close()
         await lists.close()
         await database.close()
 
@@ -167,91 +156,9 @@ def _question(store: Store, url: str) -> Callable[[], Awaitable[bool]]:
     return ask
 
 
-async def _actors(app: web.Application) -> AsyncIterator[None]:
-    config, store, metrics = app[keys.CONFIG], app[keys.STORE], app[keys.METRICS]
-    codec, words, sights = EventCodec(), Words(), Sights(store)
-
-    async def find(project_id: ProjectId) -> ProjectState:
-        return (await registry.get(project_id)).state
-
-    def look(project_id: ProjectId) -> ProjectState | None:
-        actor = registry.live(project_id)
-        return None if actor is None else actor.state
-
-    feed = Feed(Source(log=store, codec=codec, find=find, look=look), words)
-    limit = config.journal_batch if config.group_commit else 1
-    journal = Journal(
-        store,
-        lanes=config.journal_lanes,
-        entries_limit=limit,
-        meter=metrics,
-    )
-    app[keys.FEEDS], app[keys.SIGHTS] = (sights, feed), sights
-    around = Surroundings(
-        store=store,
-        journal=journal,
-        codec=codec,
-        feeds=app[keys.FEEDS],
-        meter=metrics,
-        mailbox_size=config.mailbox_size,
-        batch_limit=limit,
-    )
-    registry = Registry(around, idle_seconds=config.actor_idle_seconds)
-    app[keys.FEED], app[keys.REGISTRY] = feed, registry
-    app[keys.SWEEPER] = sweeper = Sweeper(feed, words)
-    app[keys.IDS] = Ids(store)
-    app[keys.CURSORS] = cursors = Cursors(config.jwt_secret)
-    app[keys.PAGES] = pages = Pages(cursors)
-    app[keys.LISTS] = Lists(store, sights, pages, count=_counter(metrics))
-    metrics.sample("live_actors", "Projects in memory.", lambda: len(registry))
-    metrics.sample(
-        "mailbox_commands",
-        "Commands that wait for their actors.",
-        lambda: sum(actor.waiting for actor in registry),
-    )
-    metrics.sample("websockets", "Sockets of known users.", lambda: len(feed))
-    metrics.sample("websockets_behind", "Sockets that lag.", lambda: feed.behind)
-    journal.start()
-    sweeper.start()
-    yield
-    await sweeper.close()
-    await feed.close()
-    await registry.close()
-    await journal.close()
-
-
-def _counter(metrics: Metrics) -> Callable[[str], None]:
-    """Count hits and misses of the lists; the labels are looked up once."""
-    results = {
-        result: metrics.cache_requests.labels("lists", result)
-        for result in ("hit", "miss")
-    }
-
-    def count(result: str) -> None:
-        results[result].inc()
-
-    return count
-
-
-def _announcer(app: web.Application) -> Callable[[Batch], None]:
-    """Tell of new inboxes, which are made with their owners and not by an actor."""
-
-    def announce(inbox: Batch) -> None:
-        owners = frozenset(
-            entry.event.project.owner_id
-            for entry in inbox.entries
-            if isinstance(entry.event, ProjectCreated)
-        )
-        audience = Audience(members=(), others=owners, is_inbox=True)
-        for feed in app[keys.FEEDS]:
-            feed.publish(audience, inbox.entries)
-
-    return announce
-
-
 async def _accounts(app: web.Application) -> AsyncIterator[None]:
     config, feed = app[keys.CONFIG], app[keys.FEED]
-    accounts = Accounts(app[keys.DATABASE], on_created=_announcer(app))
+    accounts = Accounts(app[keys.DATABASE], on_created=live.announcer(app))
     tokens = Tokens(
         access_secret=config.jwt_secret,
         refresh_secret=config.jwt_refresh_secret,
@@ -265,6 +172,7 @@ async def _accounts(app: web.Application) -> AsyncIterator[None]:
     )
     sessions.on_revoked(feed.end_sessions)
     sessions.on_roles_changed(feed.reseat)
+    sessions.on_changed(app[keys.RELAY].tell_of_sessions)
     app[keys.ACCOUNTS], app[keys.SESSIONS] = accounts, sessions
     app[keys.TOKENS], app[keys.DIALOGUE] = tokens, Dialogue(feed, sessions)
     app[keys.PASSWORDS] = passwords = Passwords()

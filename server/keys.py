@@ -11,10 +11,12 @@ from aiohttp import web
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from actors.feed import Feed as LiveFeed
-    from actors.ports import Feed
+    from actors.bulletin import Bulletin
+    from actors.feed import Feed
+    from actors.follower import Follower
     from actors.registry import Registry
     from server.addresses import Addresses
+    from server.app import Urls
     from server.config import Config
     from server.cors import Cors
     from server.cursors import Cursors
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from server.passwords import Passwords
     from server.people import People
     from server.ratelimit import Allowance
+    from server.relay import Relay
     from server.sessions import Principal, Sessions
     from server.sights import Sights
     from server.sockets import Sockets
@@ -42,12 +45,17 @@ if TYPE_CHECKING:
     from sql.users import Users
 
 CONFIG: web.AppKey["Config"] = web.AppKey("config")
+URLS: web.AppKey["Urls"] = web.AppKey("urls")
 DATABASE: web.AppKey["Database"] = web.AppKey("database")
+# One connection of its own, for what other nodes wrote.
+TAIL_DATABASE: web.AppKey["Database"] = web.AppKey("tail_database")
 STORE: web.AppKey["Store"] = web.AppKey("store")
 ACCOUNTS: web.AppKey["Accounts"] = web.AppKey("accounts")
 REGISTRY: web.AppKey["Registry"] = web.AppKey("registry")
-FEEDS: web.AppKey[tuple["Feed", ...]] = web.AppKey("feeds")
-FEED: web.AppKey["LiveFeed"] = web.AppKey("feed")
+BULLETIN: web.AppKey["Bulletin"] = web.AppKey("bulletin")
+FEED: web.AppKey["Feed"] = web.AppKey("feed")
+FOLLOWER: web.AppKey["Follower"] = web.AppKey("follower")
+RELAY: web.AppKey["Relay"] = web.AppKey("relay")
 CURSORS: web.AppKey["Cursors"] = web.AppKey("cursors")
 LISTS: web.AppKey["Lists"] = web.AppKey("lists")
 SIGHTS: web.AppKey["Sights"] = web.AppKey("sights")

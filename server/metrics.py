@@ -140,6 +140,9 @@ class Metrics:
         self.conflicts = self._counter(
             "conflicts", "Batches that another node was faster than."
         )
+        self.missed_events = self._counter(
+            "missed_events", "Events of other nodes that were found in the log."
+        )
         self.actor_failures = self._counter(
             "actor_failures", "Actors that stopped for something unexpected."
         )

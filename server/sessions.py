@@ -65,6 +65,9 @@ class Sessions:
         self._reseatings = 0
         self._on_revoked: list[Revoked] = []
         self._on_roles_changed: list[RolesChanged] = []
+        self._on_changed: list[Revoked] = []
+        self._doubted: set[int] = set()
+        self._is_doubtful = asyncio.Event()
         self._sweeper: asyncio.Task[None] | None = None
         self._is_away = False
 
@@ -92,6 +95,17 @@ class Sessions:
     def on_roles_changed(self, callback: RolesChanged) -> None:
         """Call `callback` with the new roles of watched sessions, if any changed."""
         self._on_roles_changed.append(callback)
+
+    def on_changed(self, callback: Revoked) -> None:
+        """Call `callback` with the sessions that this process ended or changed."""
+        self._on_changed.append(callback)
+
+    def doubt(self, session_ids: frozenset[int]) -> None:
+        """Look at these sessions soon, as far as they are known here."""
+        known = self._cache.session_ids | self._watches.session_ids
+        self._doubted |= session_ids & known
+        if self._doubted:
+            self._is_doubtful.set()
 
     def watch(self, session_id: int, role: UserRole | None = None) -> None:
         """Sweep this session for as long as a socket of it is open; pairs with unwatch.
@@ -170,7 +184,7 @@ class Sessions:
         )
         if rotation.outcome is Outcome.REUSED and rotation.session_id is not None:
             _log.warning("session.token_reused", session_id=rotation.session_id)
-            self._end(frozenset((rotation.session_id,)))
+            self.forget(frozenset((SessionId(rotation.session_id),)))
             raise InvalidToken
         if rotation.user_id is None or rotation.session_id is None:
             raise InvalidToken
@@ -242,23 +256,27 @@ class Sessions:
             session_id, user_id=user_id, reason=reason, receipt=receipt
         )
         if is_ended:
-            self._end(frozenset((session_id,)))
+            self.forget(frozenset((SessionId(session_id),)))
         return is_ended
 
     def learn(self, changed: ChangedUser) -> None:
         """Act on a change that this process made, without waiting for a sweep."""
         self._reseatings += bool(changed.reseated)
         self._change_roles(dict.fromkeys(changed.reseated, changed.user.role))
+        self._tell(changed.reseated)
         self.forget(changed.ended)
 
     def forget(self, session_ids: frozenset[SessionId]) -> None:
         """Refuse sessions that have been ended in the database by this process."""
         self._end(frozenset(session_ids))
+        self._tell(session_ids)
 
     async def sweep(self) -> None:
         """Ask which of the known sessions are still live, and forget the others."""
         self._cache.drop_expired(self._clock())
-        known = list(self._cache.session_ids | self._watches.session_ids)
+        await self._look_at(list(self._cache.session_ids | self._watches.session_ids))
+
+    async def _look_at(self, known: Sequence[int]) -> None:
         for start in range(0, len(known), _SWEEP_SLICE):
             await self._sweep_slice(known[start : start + _SWEEP_SLICE])
 
@@ -287,10 +305,25 @@ class Sessions:
             for callback in self._on_roles_changed:
                 callback(changed)
 
+    def _tell(self, session_ids: frozenset[SessionId]) -> None:
+        if session_ids:
+            for callback in self._on_changed:
+                callback(frozenset(session_ids))
+
     async def _keep_sweeping(self) -> None:
+        loop = asyncio.get_running_loop()
+        sweep_at = loop.time() + SWEEP_SECONDS
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(sweep_at):
+                    await self._is_doubtful.wait()
+            self._is_doubtful.clear()
+            doubted, self._doubted = self._doubted, set()
             try:
+                if loop.time() < sweep_at:
+                    await self._look_at(list(doubted))
+                    continue
+                sweep_at = loop.time() + SWEEP_SECONDS
                 await self.sweep()
             except Unavailable:
                 if not self._is_away:

@@ -17,3 +17,7 @@ SELECT nextval('comment_ids') AS id FROM generate_series(1, :count::integer) ORD
 -- name: get_pulse()$
 -- Answer, whatever is in the database.
 SELECT 1;
+
+-- name: get_identity()$
+-- Tell this database from all others, and from copies of it on another server.
+SELECT system_identifier || '/' || current_database() FROM pg_control_system();

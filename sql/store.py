@@ -227,6 +227,11 @@ class Store:
         async with self._database.connection() as connection:
             await _SEQUENCES.get_pulse(connection)
 
+    async def identity(self) -> str:
+        """Name this very database: another one, though a copy, has another name."""
+        async with self._database.connection() as connection:
+            return str(await _SEQUENCES.get_identity(connection))
+
     async def next_ids(self, kind: str, count: int) -> list[int]:
         """Take ids for new things of a kind: "task", "comment", "project" or "user"."""
         query = getattr(_SEQUENCES, f"list_next_{kind}_ids")

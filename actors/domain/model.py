@@ -114,6 +114,15 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Roster:
+    """Who belongs to a project, without its tasks."""
+
+    owner_id: UserId
+    is_inbox: bool
+    members: frozenset[UserId]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comment:
     """What a user said of a task, as it was at `version`."""
 

@@ -151,6 +151,7 @@ async def test_twenty_who_refresh_on_two_nodes_share_a_successor_and_a_thief_end
         everywhere = [ada, Person(there, ada.caller, {"access": ada.access_token})]
         twins = [Person(b, ada.caller, {}) for b in (here, there)]
         token = ada.refresh_token
+        await there.app[keys.FOLLOWER].look()  # or sockets there hear of her inbox
 
         pairs = await asyncio.gather(*(refresh(t, token) for t in twins * 10))
         newer = [person_of(t.board, pairs[0]) for t in twins]

@@ -392,6 +392,12 @@ async def ask_all(
     )
 
 
+def entries_of(bodies: Sequence[bytes]) -> list[Entry]:
+    """Read what a log holds."""
+    codec = EventCodec()
+    return [Entry(event=codec.decode(body), body=body) for body in bodies]
+
+
 async def settle() -> None:
     """Let every task that can run do so until all wait for something else."""
     for _ in range(20):

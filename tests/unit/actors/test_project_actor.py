@@ -48,6 +48,7 @@ from tests.unit.actors.fakes import (
     FakeStore,
     Node,
     ask_all,
+    entries_of,
     running_node,
     settle,
 )
@@ -369,8 +370,9 @@ async def test_already_seen_versions_are_ignored(node: Node) -> None:
     await actor.ask(create(1))
     before = deepcopy(actor.state)
 
-    actor._take(node.store.logs[PROJECT])
+    is_taken = actor.hear(entries_of(node.store.logs[PROJECT]))
 
+    assert is_taken
     assert actor.state == before
     assert node.recorder.versions == [2]
 

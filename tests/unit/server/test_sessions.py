@@ -517,3 +517,33 @@ def test_the_cache_keeps_a_session_for_as_long_as_any_token_of_it() -> None:
     cache.drop_session(1)
     assert cache.session_ids == frozenset()
     assert cache.get("b") is None
+
+
+async def test_sessions_that_changed_here_are_told_and_elsewhere_looked_at(
+    sessions: Sessions, accounts: FakeAccounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SWEEP_SECONDS", 3600)
+    ended = asyncio.Event()
+    sessions.on_revoked(lambda _: ended.set())
+    sessions.watch(11)
+    sessions.watch(12)
+    sessions.start()
+    accounts.change(11, role=UserRole.USER, is_active=False)
+
+    sessions.doubt(frozenset((11, 99)))
+    async with asyncio.timeout(5):
+        await ended.wait()
+
+    assert list(chain(*accounts.asked)) == [11]
+
+
+async def test_what_this_process_ends_or_changes_is_told_to_others(
+    sessions: Sessions,
+) -> None:
+    told: list[frozenset[int]] = []
+    sessions.on_changed(told.append)
+
+    sessions.forget(frozenset({SessionId(11)}))
+    sessions.learn(ChangedUser(user=ADMIN, reseated=frozenset({SessionId(12)})))
+
+    assert told == [{11}, {12}]
