@@ -98,7 +98,7 @@ class Feed:
         then is told that it is subscribed at that version; live events follow. Who
         subscribes listens no more. Raises ProjectNotFound, Unavailable.
         """
-        state = await self._source.find(project_id)
+        state = await self._source.find(project_id, since or 0)
         if watcher.is_gone:
             return
         if state.visible_project(watcher.caller) is None:

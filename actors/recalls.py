@@ -56,12 +56,13 @@ class Snapshot:
 class Source:
     """Where the feed gets what it was not told: from memory, or from the database.
 
-    `find` gives a project's committed state, `look` only if that is in memory.
+    `find` gives a project's committed state, of this version or later if there is such
+    a version; `look` gives it only if it is in memory.
     """
 
     log: Log
     codec: Codec
-    find: Callable[[ProjectId], Awaitable[ProjectState]]
+    find: Callable[[ProjectId, int], Awaitable[ProjectState]]
     look: Callable[[ProjectId], ProjectState | None]
 
 
@@ -141,7 +142,7 @@ class Recalls:
         self._give_up(seats, Ending.UNAVAILABLE)
 
     async def _settle(self, channel: Channel, seats: Sequence[Seat]) -> None:
-        state = await self._source.find(channel.project_id)
+        state = await self._source.find(channel.project_id, channel.head)
         for seat in seats:
             seat.is_doubtful = False
             if not _may_see(seat, state):
@@ -195,7 +196,7 @@ class Recalls:
         if kept and kept.made_at >= fresh and channel.ring.covers(kept.version):
             return kept
         async with self._making:
-            state = await self._source.find(channel.project_id)
+            state = await self._source.find(channel.project_id, channel.head)
             version = state.version
             frames: Frames = await self._wording.snapshot(state, criteria)
         made = Snapshot(

@@ -1,6 +1,7 @@
 """Projects in memory, who watches them, and the other nodes that change them too."""
 
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from aiohttp import web
 
@@ -34,8 +35,10 @@ async def opened(app: web.Application) -> AsyncIterator[None]:
     config, store, metrics = app[keys.CONFIG], app[keys.STORE], app[keys.METRICS]
     codec, words, sights = EventCodec(), Words(), Sights(store)
 
-    async def find(project_id: ProjectId) -> ProjectState:
-        return (await registry.get(project_id)).state
+    async def find(project_id: ProjectId, version: int) -> ProjectState:
+        actor = await registry.get(project_id)
+        await actor.reach(version)
+        return actor.state
 
     def look(project_id: ProjectId) -> ProjectState | None:
         actor = registry.live(project_id)
@@ -46,24 +49,7 @@ async def opened(app: web.Application) -> AsyncIterator[None]:
 
     feed = Feed(Source(log=store, codec=codec, find=find, look=look), words)
     bulletin, relay = Bulletin(sights, feed), Relay(codec)
-    limit = config.journal_batch if config.group_commit else 1
-    journal = Journal(
-        store,
-        lanes=config.journal_lanes,
-        entries_limit=limit,
-        meter=metrics,
-    )
-    around = Surroundings(
-        store=store,
-        journal=journal,
-        codec=codec,
-        feeds=(bulletin,),
-        tell=relay.tell,
-        follow=follow,
-        meter=metrics,
-        mailbox_size=config.mailbox_size,
-        batch_limit=limit,
-    )
+    around = _surroundings(app, codec, bulletin, tell=relay.tell, follow=follow)
     registry = Registry(around, idle_seconds=config.actor_idle_seconds)
     follower = Follower(
         Tail(app[keys.TAIL_DATABASE]),
@@ -75,12 +61,11 @@ async def opened(app: web.Application) -> AsyncIterator[None]:
     )
     app[keys.FEED], app[keys.REGISTRY], app[keys.SIGHTS] = feed, registry, sights
     app[keys.BULLETIN], app[keys.RELAY] = bulletin, relay
-    app[keys.FOLLOWER] = follower
+    app[keys.FOLLOWER], app[keys.IDS] = follower, Ids(store)
     app[keys.SWEEPER] = sweeper = Sweeper(feed, words)
-    app[keys.IDS] = Ids(store)
     _open_lists(app, sights)
     _show(metrics, registry, feed)
-    journal.start()
+    around.journal.start()
     await follower.start()
     sweeper.start()
     yield
@@ -88,7 +73,7 @@ async def opened(app: web.Application) -> AsyncIterator[None]:
     await feed.close()
     await follower.close()
     await registry.close()
-    await journal.close()
+    await around.journal.close()
 
 
 def announcer(app: web.Application) -> Callable[[Batch], None]:
@@ -105,6 +90,26 @@ def announcer(app: web.Application) -> Callable[[Batch], None]:
         app[keys.RELAY].tell(audience, inbox.entries)
 
     return announce
+
+
+def _surroundings(
+    app: web.Application, codec: EventCodec, feed: Bulletin, **others: Any
+) -> Surroundings:
+    config, store, metrics = app[keys.CONFIG], app[keys.STORE], app[keys.METRICS]
+    limit = config.journal_batch if config.group_commit else 1
+    journal = Journal(
+        store, lanes=config.journal_lanes, entries_limit=limit, meter=metrics
+    )
+    return Surroundings(
+        store=store,
+        journal=journal,
+        codec=codec,
+        feeds=(feed,),
+        meter=metrics,
+        mailbox_size=config.mailbox_size,
+        batch_limit=limit,
+        **others,
+    )
 
 
 def _open_lists(app: web.Application, sights: Sights) -> None:

@@ -79,7 +79,7 @@ async def nodes(store: Store) -> AsyncIterator[list[Node]]:
 def start_node(store: Store) -> Node:
     journal = Journal(store)
 
-    async def find(project_id: ProjectId) -> ProjectState:
+    async def find(project_id: ProjectId, version: int) -> ProjectState:
         return (await registry.get(project_id)).state
 
     source = Source(log=store, codec=CODEC, find=find, look=lambda project_id: None)

@@ -349,8 +349,10 @@ async def running_node(
         store.make_project()
     journal, recorder = Journal(store), Recorder()
 
-    async def find(project_id: ProjectId) -> ProjectState:
-        return (await registry.get(project_id)).state
+    async def find(project_id: ProjectId, version: int) -> ProjectState:
+        actor = await registry.get(project_id)
+        await actor.reach(version)
+        return actor.state
 
     def look(project_id: ProjectId) -> ProjectState | None:
         actor = registry.live(project_id)

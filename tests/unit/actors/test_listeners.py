@@ -31,7 +31,7 @@ class Stage:
     """A feed without actors: what is published is all that happens."""
 
     def __init__(self, wording: LineWording | None = None) -> None:
-        async def find(project_id: object) -> NoReturn:
+        async def find(project_id: object, version: int) -> NoReturn:
             raise AssertionError
 
         source = Source(

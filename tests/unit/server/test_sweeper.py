@@ -25,7 +25,7 @@ class Scene:
     def __init__(self) -> None:
         state = make_new_state(owner_id=ADA.user_id)
 
-        async def find(project_id: object) -> Any:
+        async def find(project_id: object, version: int) -> Any:
             return state
 
         source = Source(
