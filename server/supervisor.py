@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Coroutine, Iterable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any, Self
 
 import structlog
@@ -158,6 +159,7 @@ class _Place:
 
     async def _spawn(self, end: socket.socket) -> Process:
         account, descriptors = Account.own(), (end.fileno(), self.listening.fileno())
+        path = [entry or str(Path.cwd()) for entry in sys.path]
         command = (sys.executable, "-P", "-m", "server.worker", str(self.number))
         return await asyncio.create_subprocess_exec(
             *processes.tied(
@@ -167,13 +169,9 @@ class _Place:
             stdout=asyncio.subprocess.DEVNULL,
             pass_fds=descriptors,
             # -P and this: it finds the very modules that we found.
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(_path())},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
             start_new_session=True,  # no terminal's Ctrl-C reaches it
         )
-
-
-def _path() -> Iterable[str]:
-    return (os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100 ("" is here)
 
 
 async def _all(calls: Iterable[Coroutine[Any, Any, None]]) -> None:
