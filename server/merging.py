@@ -79,7 +79,7 @@ def _joined(families: tuple[Metric, ...]) -> Metric:
     values: dict[tuple[str, tuple[tuple[str, str], ...]], list[float]] = {}
     for family in families:
         for sample in family.samples:
-            key = (sample.name, tuple(sorted(sample.labels.items())))
+            key = (sample.name, tuple(sample.labels.items()))
             values.setdefault(key, []).append(sample.value)
     joined.samples = [
         Sample(name, dict(labels), join(found))

@@ -92,7 +92,7 @@ def _session(api: Api, *, is_fresh: bool = False) -> aiohttp.ClientSession:
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, force_close=is_fresh),
         headers=api.headers,
-        timeout=aiohttp.ClientTimeout(total=15),
+        timeout=aiohttp.ClientTimeout(total=_ROLL_SECONDS),
     )
     session._retry_connection = False
     return session
