@@ -8,12 +8,9 @@ from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from actors.domain.errors import StoreUnavailable, Unavailable
-from server import cors, idempotency, keys, limits, live
+from server import cors, hints, idempotency, keys, limits, live
 from server.config import Config
 from server.demo import Demo
 from server.dialogue import Dialogue
@@ -35,7 +32,6 @@ from sql.store import Store
 from sql.users import Users
 
 _HOUSEKEEPING_SECONDS = 30.0
-_REDIS_SECONDS = 0.25
 _LIST_CONNECTIONS = 4  # apart, so that no search takes a connection from a write
 _GC_THRESHOLDS = (20_000, 20, 50)
 
@@ -72,6 +68,7 @@ def create_app(config: Config, *, urls: Urls) -> web.Application:
     app.cleanup_ctx.append(limits.opened)
     app.cleanup_ctx.append(live.opened)
     app.cleanup_ctx.append(_accounts)
+    app.cleanup_ctx.append(live.followed)
     app.cleanup_ctx.append(_housekeeping)
     if config.demo:
         app.on_startup.append(_fill)
@@ -112,13 +109,7 @@ def _stores(urls: Urls) -> CleanupContext:
             database, lists=lists, at_once=config.group_commit
         )
         app[keys.USERS] = Users(database, lists=lists)
-        app[keys.REDIS] = Redis.from_url(
-            urls.redis,
-            socket_timeout=_REDIS_SECONDS,
-            socket_connect_timeout=_REDIS_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-            max_connections=32,
-        )
+        app[keys.REDIS] = hints.connect(urls.redis)
         app[keys.HEALTH] = Health(
             ask_database=_question(store, urls.database),
             ask_redis=app[keys.REDIS].ping,

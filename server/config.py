@@ -73,7 +73,11 @@ class Config:
     redis_url: str | None = field(
         default=None,
         repr=False,
-        metadata=_env("REDIS_URL", "Redis or Valkey; required in production"),
+        metadata=_env(
+            "REDIS_URL",
+            "Redis or Valkey, for a Cluster `redis+cluster://host:port,host:port`; "
+            "required in production",
+        ),
     )
     jwt_secret: bytes = field(
         repr=False,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from server import hints
 from server.datadir import DataDirError, give_to_owner, prepare
 
 NAMES = (
@@ -20,10 +21,7 @@ NAMES = (
 )
 GENERATED = ("JWT_SECRET_KEY", "JWT_REFRESH_SECRET_KEY")
 
-_SCHEMES = {
-    "DATABASE_URL": ("postgresql", "postgres"),
-    "REDIS_URL": ("redis", "rediss", "unix"),
-}
+_DATABASES = ("postgresql", "postgres")
 _LEAST_BYTES = 32  # RFC 7518, 3.2: as long as the hash
 _LEAST_DIFFERENT = 10  # a random hex string of 32 has 14 different digits
 _PLACEHOLDERS = ("changeme", "yoursecret", "secretkey", "jwtsecret", "placeholder")
@@ -134,19 +132,31 @@ def unfit_for_production(values: Mapping[str, str], known: Iterable[str]) -> lis
 
 def wrong_urls(values: Mapping[str, str]) -> list[str]:
     """List the URLs that cannot be meant; their values hold passwords, and stay out."""
-    return [
-        f"{name} is not a URL that begins with {_SCHEMES[name][0]}://"
-        for name in _SCHEMES
-        if name in values and not _is_url(values[name], _SCHEMES[name])
-    ]
+    problems = []
+    if not _is_database(values.get("DATABASE_URL", "postgresql://")):
+        problems.append("DATABASE_URL is not a URL that begins with postgresql://")
+    if not _is_redis(values.get("REDIS_URL", "redis://")):
+        problems.append(
+            "REDIS_URL is not a URL that begins with redis://, "
+            "or with redis+cluster:// and host:port, separated by commas"
+        )
+    return problems
 
 
-def _is_url(text: str, schemes: Iterable[str]) -> bool:
+def _is_database(text: str) -> bool:
     try:
         scheme, _ = urlsplit(text).scheme, urlsplit(text).port
     except ValueError:  # a port that is none, a bracket that is open
         return False
-    return scheme in schemes
+    return scheme in _DATABASES
+
+
+def _is_redis(text: str) -> bool:
+    try:
+        hints.read(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _given(environ: Mapping[str, str], name: str) -> str:

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from actors.bulletin import Bulletin
     from actors.feed import Feed
     from actors.follower import Follower
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from server.dialogue import Dialogue
     from server.docs import Asset
     from server.health import Health
+    from server.hints import Client
     from server.ids import Ids
     from server.limits import Limits
     from server.lists import Lists
@@ -70,7 +69,7 @@ SESSIONS: web.AppKey["Sessions"] = web.AppKey("sessions")
 TOKENS: web.AppKey["Tokens"] = web.AppKey("tokens")
 PASSWORDS: web.AppKey["Passwords"] = web.AppKey("passwords")
 TICKETS: web.AppKey["Tickets"] = web.AppKey("tickets")
-REDIS: web.AppKey["Redis"] = web.AppKey("redis")
+REDIS: web.AppKey["Client"] = web.AppKey("redis")
 LIMITS: web.AppKey["Limits"] = web.AppKey("limits")
 ADDRESSES: web.AppKey["Addresses"] = web.AppKey("addresses")
 METRICS: web.AppKey["Metrics"] = web.AppKey("metrics")

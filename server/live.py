@@ -17,6 +17,7 @@ from actors.project import Surroundings
 from actors.recalls import Source
 from actors.registry import Registry
 from server import keys
+from server.bus import Bus
 from server.cursors import Cursors
 from server.ids import Ids
 from server.lists import Lists
@@ -76,6 +77,26 @@ async def opened(app: web.Application) -> AsyncIterator[None]:
     await around.journal.close()
 
 
+async def followed(app: web.Application) -> AsyncIterator[None]:
+    """Connect to the other nodes, when all is there that they may have news for."""
+    relay = app[keys.RELAY]
+    bus = Bus(
+        app[keys.URLS].redis,
+        namespace=await app[keys.STORE].identity(),
+        on_message=relay.receive,
+        on_connected=app[keys.FOLLOWER].hurry,
+    )
+    relay.connect(
+        bus,
+        on_committed=app[keys.FOLLOWER].hear,
+        on_changed=app[keys.SESSIONS].doubt,
+    )
+    _show_bus(app[keys.METRICS], bus)
+    bus.start()
+    yield
+    await bus.close()
+
+
 def announcer(app: web.Application) -> Callable[[Batch], None]:
     """Tell of new inboxes, which are made with their owners and not by an actor."""
 
@@ -128,6 +149,13 @@ def _show(metrics: Metrics, registry: Registry, feed: Feed) -> None:
     )
     metrics.sample("websockets", "Sockets of known users.", lambda: len(feed))
     metrics.sample("websockets_behind", "Sockets that lag.", lambda: feed.behind)
+
+
+def _show_bus(metrics: Metrics, bus: Bus) -> None:
+    metrics.sample("bus_connected", "1 while hints come.", lambda: bus.is_connected)
+    metrics.sample("bus_dropped", "Hints that were not sent.", lambda: bus.dropped)
+    metrics.sample("bus_published", "Hints that were sent.", lambda: bus.published)
+    metrics.sample("bus_received", "Hints that came.", lambda: bus.received)
 
 
 def _counter(metrics: Metrics) -> Callable[[str], None]:

@@ -16,17 +16,18 @@ Redis is away each node counts for itself.
 """
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import structlog
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
+from server.hints import REDIS_SECONDS, Client
 from server.ratelimit import Allowance, Limit
 
 _PERIOD_SECONDS = 0.1
-_REDIS_SECONDS = 0.25
 _RETRY_SECONDS = 1.0
 _BATCH = 256  # about 1 ms of Redis' time
 _WINDOWS_KEPT = 2  # a clock that is set back in Redis may lock nobody out for longer
@@ -58,6 +59,7 @@ for i, key in ipairs(KEYS) do
 end
 return answers
 """
+_SHA = hashlib.sha1(_SETTLE.encode(), usedforsecurity=False).hexdigest()
 
 _log = structlog.get_logger(__name__)
 
@@ -71,12 +73,12 @@ class Settlement:
 
     def __init__(
         self,
-        redis: "Redis",
+        redis: Client,
         limits: Iterable[Limit],
         *,
         on_failure: Callable[[], None],
     ):
-        self._script = redis.register_script(_SETTLE)
+        self._redis = redis
         self._limits = tuple(limits)
         self._on_failure = on_failure
         self._noted, self._urged = asyncio.Event(), asyncio.Event()
@@ -120,8 +122,8 @@ class Settlement:
             arguments += [*_told(limit, allowance), most]
             allowance.ahead = 0
         try:
-            async with asyncio.timeout(_REDIS_SECONDS):
-                answers = await self._script(keys=keys, args=arguments)
+            async with asyncio.timeout(REDIS_SECONDS):
+                answers = await self._run(keys, arguments)
         except (RedisError, OSError, TimeoutError) as error:
             self._fail(error)
             return False
@@ -129,6 +131,15 @@ class Settlement:
         for allowance, answer in zip(batch, answers, strict=True):
             allowance.settled(answer / _MICROSECONDS)
         return True
+
+    async def _run(self, keys: Sequence[str], arguments: Sequence[int]) -> list[int]:
+        # Not a registered script of redis-py: that loads it into any one of a Cluster.
+        answer: Any
+        try:
+            answer = await self._redis.evalsha(_SHA, len(keys), *keys, *arguments)
+        except NoScriptError:
+            answer = await self._redis.eval(_SETTLE, len(keys), *keys, *arguments)
+        return list(answer)
 
     async def _keep_settling(self) -> None:
         while not self._is_closing:

@@ -9,17 +9,16 @@ from collections.abc import Callable
 
 import msgspec
 import structlog
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from actors.domain.errors import Unavailable
 from actors.domain.model import UserId, UserRole
+from server.hints import REDIS_SECONDS, Client
 from server.sessions import Principal
 from server.tokens import InvalidToken
 from sql.users import SessionId
 
 LIFETIME_SECONDS = 30
-_REDIS_SECONDS = 0.25
 _KEPT = 10_000
 _TICKET_LENGTH = 64
 
@@ -51,7 +50,7 @@ class Tickets:
     """
 
     def __init__(
-        self, redis: "Redis | None", *, clock: Callable[[], float] = time.monotonic
+        self, redis: Client | None, *, clock: Callable[[], float] = time.monotonic
     ):
         self._redis = redis
         self._clock = clock
@@ -99,7 +98,7 @@ class Tickets:
         if self._redis is None:
             return False
         try:
-            async with asyncio.timeout(_REDIS_SECONDS):
+            async with asyncio.timeout(REDIS_SECONDS):
                 await self._redis.set(_key(ticket), holder, ex=LIFETIME_SECONDS)
         except (RedisError, OSError, TimeoutError):
             if not self._is_away:
@@ -113,7 +112,7 @@ class Tickets:
         if self._redis is None:
             return None
         try:
-            async with asyncio.timeout(_REDIS_SECONDS):
+            async with asyncio.timeout(REDIS_SECONDS):
                 return await self._redis.getdel(_key(ticket))
         except (RedisError, OSError, TimeoutError) as error:
             raise TicketsUnavailable from error

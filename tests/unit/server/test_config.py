@@ -168,7 +168,19 @@ def test_every_origin_may_be_let_in_but_not_in_production():
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://h:port/0", "http://cache", "cache:6379", "//["]
+    "url",
+    [
+        "redis://h:port/0",
+        "http://cache",
+        "cache:6379",
+        "//[",
+        "redis://cache?colour=red",
+        "redis+cluster://:7000",
+        "redis+cluster://a:1,,b:2",
+        "redis+cluster://a:1/7",
+        "unix+cluster:///socket",
+        "redis+cluster://a:1,b:port",
+    ],
 )
 def test_what_is_no_address_of_redis_is_refused_without_showing_it(url: str):
     told = problems({**KEYS, "REDIS_URL": url})

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import structlog
@@ -223,10 +224,7 @@ async def test_it_ends_whenever_it_is_asked_to(redis: Redis) -> None:
 class SilentRedis:
     """Takes calls and never answers."""
 
-    def register_script(self, script: str) -> "SilentRedis":
-        return self
-
-    async def __call__(self, **arguments: object) -> None:
+    async def evalsha(self, *arguments: object) -> None:
         await asyncio.Event().wait()
 
 
@@ -259,11 +257,11 @@ async def test_without_redis_a_node_counts_for_itself_and_says_so_once() -> None
 
 async def test_limits_are_shared_again_when_redis_is_back(nodes: list[Node]) -> None:
     here, there = nodes
-    script, here.settlement._script = here.settlement._script, SilentRedis()  # type: ignore[assignment]  # a fake
+    redis, here.settlement._redis = here.settlement._redis, SilentRedis()  # type: ignore[assignment]  # a fake
     here.take(10)
     await here.settle()
 
-    here.settlement._script = script
+    here.settlement._redis = redis
     here.take(3)
     with structlog.testing.capture_logs() as entries:
         await settled(here, there)
@@ -292,15 +290,15 @@ async def test_what_came_back_while_redis_was_away_is_not_told_of(redis: Redis) 
 
 async def test_a_settlement_that_breaks_is_logged_and_tried_again(redis: Redis) -> None:
     node = Node(redis)
-    script, tries = node.settlement._script, []
+    run, tries = node.settlement._run, []
 
-    async def break_once(**arguments: list[str]) -> object:
+    async def break_once(*arguments: list[Any]) -> list[int]:
         tries.append(1)
         if len(tries) == 1:
             raise ValueError("boom")
-        return await script(**arguments)
+        return await run(*arguments)
 
-    node.settlement._script = break_once  # type: ignore[assignment]  # a fake
+    node.settlement._run = break_once  # type: ignore[method-assign]  # a fake
     node.settlement.start()
     with structlog.testing.capture_logs() as entries:
         node.take()
