@@ -19,8 +19,8 @@ import structlog
 from server import processes
 from server.app import Urls
 from server.config import Config
-from server.link import Orders
 from server.listening import shared
+from server.pipe import Orders
 from server.processes import Account, Process, StartFailed, Supervised
 from server.voices import Voices
 

@@ -4,18 +4,18 @@ import asyncio
 import itertools
 import socket
 
-from server.link import (
+from server.merging import Totals
+from server.pipe import (
     Count,
     Counted,
     Failed,
     Gather,
     Gathered,
-    Link,
     Message,
     Orders,
+    Pipe,
     Ready,
 )
-from server.merging import Totals
 from server.processes import StartFailed
 
 _COUNT_SECONDS = 1.0
@@ -32,7 +32,7 @@ class Voices:
     async def hear(self, end: socket.socket) -> "Voice":
         """Listen to a worker until it ends, or until the voice is closed."""
         number = next(self._numbers)
-        voice = self._voices[number] = Voice(await Link.over(end), number, self)
+        voice = self._voices[number] = Voice(await Pipe.over(end), number, self)
         return voice
 
     def forget(self, number: int) -> None:
@@ -50,9 +50,9 @@ class Voices:
 class Voice:
     """One worker, as it is heard."""
 
-    def __init__(self, link: Link, number: int, voices: Voices):
+    def __init__(self, pipe: Pipe, number: int, voices: Voices):
         self.is_ready = False
-        self._link = link
+        self._pipe = pipe
         self._number = number
         self._voices = voices
         self._reason = "it ended at once"
@@ -63,7 +63,7 @@ class Voice:
 
     def order(self, orders: Orders) -> None:
         """Tell it what to do."""
-        self._link.send(orders)
+        self._pipe.send(orders)
 
     async def ready(self) -> None:
         """Wait until it is; raises StartFailed if it never will be."""
@@ -75,7 +75,7 @@ class Voice:
         """Have it tell its metrics; False if it does not in time."""
         if self._counted is None:  # else it has been asked already
             self._counted = asyncio.Event()
-            self._link.send(Count())
+            self._pipe.send(Count())
         try:
             async with asyncio.timeout(_COUNT_SECONDS):
                 await self._counted.wait()
@@ -90,7 +90,7 @@ class Voice:
 
     async def _hear(self) -> None:
         try:
-            while message := await self._link.receive():
+            while message := await self._pipe.receive():
                 self._take(message)
         finally:
             if self._gathering is not None:
@@ -98,7 +98,7 @@ class Voice:
             self._voices.forget(self._number)
             self._begun.set()
             self._told()
-            await self._link.close()
+            await self._pipe.close()
 
     def _take(self, message: Message) -> None:
         match message:
@@ -119,4 +119,4 @@ class Voice:
             self._counted = None
 
     async def _gather(self) -> None:
-        self._link.send(Gathered(await self._voices.gather()))
+        self._pipe.send(Gathered(await self._voices.gather()))

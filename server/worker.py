@@ -1,6 +1,6 @@
 """A worker: a process of its own that serves what its supervisor has prepared.
 
-`python -m server.worker NUMBER LINK LISTENING` gets two descriptors, and everything
+`python -m server.worker NUMBER PIPE LISTENING` gets two descriptors, and everything
 else over the first of them.
 """
 
@@ -17,10 +17,10 @@ import uvloop
 
 from server import keys, logs
 from server.health import look_for_redis
-from server.link import Count, Counted, Failed, Gather, Gathered, Link, Orders, Ready
 from server.listening import listen
 from server.metrics import Metrics
 from server.mistakes import Mistake
+from server.pipe import Count, Counted, Failed, Gather, Gathered, Orders, Pipe, Ready
 from server.running import drain, give_way, running
 
 _GATHER_SECONDS = 3.0  # longer than the supervisor waits for any of us
@@ -28,41 +28,41 @@ _GATHER_SECONDS = 3.0  # longer than the supervisor waits for any of us
 
 def main(arguments: list[str]) -> int:
     """Serve until SIGTERM, or until a successor is there: SIGHUP."""
-    number, link, listening = map(int, arguments)
+    number, pipe, listening = map(int, arguments)
     logs.WORKER.set(number)
-    uvloop.run(_run(socket.socket(fileno=link), socket.socket(fileno=listening)))
+    uvloop.run(_run(socket.socket(fileno=pipe), socket.socket(fileno=listening)))
     return 0
 
 
 async def _run(end: socket.socket, listening: socket.socket) -> None:
-    link = await Link.over(end)
-    orders = await link.receive()
+    pipe = await Pipe.over(end)
+    orders = await pipe.receive()
     if isinstance(orders, Orders):
         logs.configure(orders.config)
         try:
-            await _serve(link, orders, listening)
+            await _serve(pipe, orders, listening)
         except Mistake as error:
-            link.send(Failed(str(error)))
-    await link.close()
+            pipe.send(Failed(str(error)))
+    await pipe.close()
 
 
-async def _serve(link: Link, orders: Orders, listening: socket.socket) -> None:
+async def _serve(pipe: Pipe, orders: Orders, listening: socket.socket) -> None:
     ending, leaving = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, ending.set)
     loop.add_signal_handler(signal.SIGHUP, leaving.set)
     async with running(orders.config, orders.urls) as runner:
         metrics = runner.app[keys.METRICS]
-        talk = _Talk(link, metrics)
+        talk = _Talk(pipe, metrics)
         await look_for_redis(runner.app[keys.REDIS].ping)
         await listen(runner, listening)
-        link.send(Ready())
+        pipe.send(Ready())
         await _first(ending.wait(), leaving.wait())
         if not ending.is_set():
             await _first(ending.wait(), give_way(runner))
         if ending.is_set():
             await drain(runner)
-    link.send(Counted(metrics.page()))
+    pipe.send(Counted(metrics.page()))
     await talk.close()
 
 
@@ -80,12 +80,12 @@ async def _first(*waits: Coroutine[Any, Any, object]) -> None:
 class _Talk:
     """Shows our metrics to the supervisor, and asks it for those of all."""
 
-    def __init__(self, link: Link, metrics: Metrics):
-        self._link = link
+    def __init__(self, pipe: Pipe, metrics: Metrics):
+        self._pipe = pipe
         self._metrics = metrics
         self._asked: asyncio.Future[bytes] | None = None
         metrics.gather = self._gather
-        self._listening = asyncio.create_task(self._listen(), name="link")
+        self._listening = asyncio.create_task(self._listen(), name="pipe")
 
     async def close(self) -> None:
         """Listen no more."""
@@ -94,10 +94,10 @@ class _Talk:
             await self._listening
 
     async def _listen(self) -> None:
-        while message := await self._link.receive():
+        while message := await self._pipe.receive():
             match message:
                 case Count():
-                    self._link.send(Counted(self._metrics.page()))
+                    self._pipe.send(Counted(self._metrics.page()))
                 case Gathered(page) if self._asked is not None:
                     self._asked.set_result(page)
                     self._asked = None
@@ -108,7 +108,7 @@ class _Talk:
         """Ask once for all who want to know; if nothing comes, tell of us alone."""
         if self._asked is None:
             self._asked = asyncio.get_running_loop().create_future()
-            self._link.send(Gather())
+            self._pipe.send(Gather())
         try:
             async with asyncio.timeout(_GATHER_SECONDS):
                 return await asyncio.shield(self._asked)

@@ -5,7 +5,7 @@ import msgspec
 
 from server.app import Urls
 from server.config import Config
-from server.link import Counted, Link, Orders, Ready
+from server.pipe import Counted, Orders, Pipe, Ready
 
 CONFIG = Config(
     data_dir=Path("here"),
@@ -17,9 +17,9 @@ CONFIG = Config(
 URLS = Urls(database="postgresql://x", redis="redis://y")
 
 
-async def pair() -> tuple[Link, Link]:
+async def pair() -> tuple[Pipe, Pipe]:
     one, other = socket.socketpair()
-    return await Link.over(one), await Link.over(other)
+    return await Pipe.over(one), await Pipe.over(other)
 
 
 async def test_all_settings_arrive_as_they_were():

@@ -57,7 +57,7 @@ class Gathered(msgspec.Struct, tag=True, frozen=True):
 Message = Orders | Ready | Failed | Count | Counted | Gather | Gathered
 
 
-class Link:
+class Pipe:
     """One end of it."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
@@ -66,7 +66,7 @@ class Link:
 
     @classmethod
     async def over(cls, end: socket.socket) -> Self:
-        """Talk over this end of a pair, which is closed with the link."""
+        """Talk over this end of a pair, which is closed with the pipe."""
         return cls(*await asyncio.open_unix_connection(sock=end))
 
     def send(self, message: Message) -> None:
