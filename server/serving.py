@@ -24,7 +24,7 @@ from server.running import drain, running
 from server.supervisor import Supervisor
 from server.told import Told
 
-_LIST_CONNECTIONS = 4  # of a worker, beside its pool
+_CONNECTIONS_BESIDE = 5  # of a worker, beside its pool: for lists, and for news
 _OTHER_CONNECTIONS = 20  # for commands, and for who looks after the database
 _USUAL_CONNECTIONS = 60
 
@@ -117,7 +117,7 @@ async def _servers(config: Config) -> AsyncIterator[Urls]:
 def _most_connections(config: Config) -> int:
     """Allow for the pools of all workers, and for one's successor beside it."""
     workers = config.workers + (config.workers > 1)
-    wanted = workers * (config.database_pool_size + _LIST_CONNECTIONS)
+    wanted = workers * (config.database_pool_size + _CONNECTIONS_BESIDE)
     return max(_USUAL_CONNECTIONS, wanted + _OTHER_CONNECTIONS)
 
 

@@ -42,9 +42,15 @@ async def test_a_rolling_restart_fails_no_request_and_leaves_no_gap(
     await served.start("--workers", "2")
     async with Api.open(served, "ada") as ada, AsyncExitStack() as stack:
         project_id = (await ada.call("POST", "/projects", {"name": "Apollo"}))["id"]
-        load = await stack.enter_async_context(Load.on(served, ada, project_id))
-        # Whether all messages are as described is for others to look at: it takes long.
-        plain = Api(await stack.enter_async_context(_session(ada)), served)
+        kept, fresh = [
+            await stack.enter_async_context(_session(ada, is_fresh=is_fresh))
+            for is_fresh in (False, True)
+        ]
+        made = {"title": "0", "project_id": project_id}
+        task = await ada.call("POST", "/tasks", made)
+        load = Load(f"{served.url}/tasks/{task['id']}", kept, fresh)
+        # Sockets open on connections that were used before, where there is one.
+        plain = Api(kept, served)
         plain.headers = ada.headers
         subscribers = [Subscriber(plain, project_id) for _ in range(_SOCKETS)]
         async with asyncio.TaskGroup() as group:
@@ -128,21 +134,6 @@ class Load:
         self.slowest = 0.0
         self._url = url
         self._sessions = (kept, fresh)
-
-    @classmethod
-    @asynccontextmanager
-    async def on(
-        cls, served: Served, api: Api, project_id: int
-    ) -> AsyncIterator["Load"]:
-        """Read and write a task, half over kept connections and half over new ones."""
-        made = {"title": "0", "project_id": project_id}
-        task = await api.call("POST", "/tasks", made)
-        async with AsyncExitStack() as stack:
-            sessions = [
-                await stack.enter_async_context(_session(api, is_fresh=is_fresh))
-                for is_fresh in (False, True)
-            ]
-            yield cls(f"{served.url}/tasks/{task['id']}", *sessions)
 
     @asynccontextmanager
     async def sent(self) -> AsyncIterator[None]:

@@ -149,6 +149,17 @@ async def test_draining_tells_all_when_to_return_and_waits_for_them() -> None:
     assert len(sockets) == 0
 
 
+async def test_who_comes_while_others_are_sent_away_may_be_welcome() -> None:
+    sockets, transport = Sockets(), FakeTransport()
+    sockets.open(transport)
+    draining = asyncio.create_task(sockets.drain(refuse=False))
+    await settle()
+
+    assert not sockets.is_draining
+    assert [code_of(frame) for frame in transport.written] == [1012]
+    draining.cancel()
+
+
 async def test_a_message_under_way_is_not_broken_by_the_hint() -> None:
     sockets, transport = Sockets(), FakeTransport()
     line = sockets.open(transport)
