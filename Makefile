@@ -75,7 +75,7 @@ migrate: .venv/run ## bring the database up to date
 seed: .venv/run ## fill an empty database with a demo company
 	@exec $(BIN)/boardcast seed
 
-chaos: .venv/dev ## kill the servers ROUNDS times each; flood the log-in; read 1000 times as often; cut streams 1000 times; revoke 500 in a storm; ask all that the document allows
+chaos: .venv/dev ## kill the servers ROUNDS times each; flood the log-in; read 1000 times as often; cut streams 1000 times; revoke 500 in a storm; restart in turn under load; ask all that the document allows
 	@BOARDCAST_CHAOS_ROUNDS=$(ROUNDS) $(BIN)/pytest --timeout=900 tests/e2e/test_kill.py
 	@BOARDCAST_LOGIN_SAMPLES=2000 BOARDCAST_FLOOD_SECONDS=10 $(BIN)/pytest -s tests/e2e/test_logins.py
 	@BOARDCAST_READ_ROUNDS=$$((1000 * $(ROUNDS))) $(BIN)/pytest -k behind tests/integration/test_min_version.py tests/e2e/test_two_servers.py
@@ -83,6 +83,7 @@ chaos: .venv/dev ## kill the servers ROUNDS times each; flood the log-in; read 1
 		tests/integration/test_cursors.py tests/integration/test_freshness.py
 	@BOARDCAST_RESUME_CUTS=1000 BOARDCAST_REVOCATIONS=500 $(BIN)/pytest -s \
 		tests/e2e/test_resume.py tests/e2e/test_revocations.py
+	@BOARDCAST_ROLLING_RATE=500 BOARDCAST_ROLLING_SOCKETS=1000 $(BIN)/pytest -s tests/e2e/test_rolling.py
 	@BOARDCAST_SCHEMATHESIS_EXAMPLES=200 $(BIN)/pytest -s tests/e2e/test_schemathesis.py
 
 bench: .venv/dev ## measure, each number beside its goal

@@ -53,7 +53,7 @@ class Config:
         default=1,
         metadata=_env(
             "BOARDCAST_WORKERS",
-            "server processes on the one port, up to 64",
+            "worker processes on the one port, up to 64",
             least=1,
             most=MOST_WORKERS,
         ),
@@ -156,7 +156,9 @@ class Config:
     sockets_per_user: int = field(
         default=1000,
         metadata=_env(
-            "BOARDCAST_SOCKETS_PER_USER", "open WebSockets of one user; 0: off", least=0
+            "BOARDCAST_SOCKETS_PER_USER",
+            "open WebSockets of one user at one worker; 0: off",
+            least=0,
         ),
     )
     trusted_proxies: tuple[str, ...] = field(
@@ -171,7 +173,7 @@ class Config:
         default=10,
         metadata=_env(
             "BOARDCAST_DATABASE_POOL_SIZE",
-            "connections to PostgreSQL",
+            "each worker's connections to PostgreSQL, beside 5 others",
             least=2,
             most=1000,
         ),
