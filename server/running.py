@@ -48,7 +48,7 @@ async def give_way(runner: Runner) -> None:
     """Prepare the end while a successor accepts on the same socket.
 
     Answers when every connection has gone over to it, or was silent for too long.
-    Until then whoever is connected is served as ever, new sockets included.
+    Until then whoever is connected is served as ever; sockets are sent there at once.
     """
     seconds = runner.app[keys.CONFIG].drain_seconds
     runner.say_goodbye()
