@@ -75,7 +75,10 @@ migrate: .venv/run ## bring the database up to date
 seed: .venv/run ## fill an empty database with a demo company
 	@exec $(BIN)/boardcast seed
 
-chaos: .venv/dev ## kill the servers ROUNDS times each; flood the log-in; read 1000 times as often; cut streams 1000 times; revoke 500 in a storm; restart in turn under load; ask all that the document allows
+chaos: .venv/dev ## do all that can befall three servers, five seeds of 60 s each; lose messages; take Redis away for 30 s; kill the servers ROUNDS times each; flood the log-in; read 1000 times as often; cut streams 1000 times; revoke 500 in a storm; restart in turn under load; ask all that the document allows
+	@BOARDCAST_CHAOS_SECONDS=60 BOARDCAST_CHAOS_SEEDS=5 $(BIN)/pytest -s tests/e2e/test_chaos.py
+	@BOARDCAST_LOSSY_SECONDS=60 BOARDCAST_REDIS_AWAY_SECONDS=30 $(BIN)/pytest -s \
+		tests/e2e/test_lossy_relay.py tests/e2e/test_redis_away.py
 	@BOARDCAST_CHAOS_ROUNDS=$(ROUNDS) $(BIN)/pytest --timeout=900 tests/e2e/test_kill.py
 	@BOARDCAST_LOGIN_SAMPLES=2000 BOARDCAST_FLOOD_SECONDS=10 $(BIN)/pytest -s tests/e2e/test_logins.py
 	@BOARDCAST_READ_ROUNDS=$$((1000 * $(ROUNDS))) $(BIN)/pytest -k behind tests/integration/test_min_version.py tests/e2e/test_two_servers.py

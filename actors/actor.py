@@ -106,9 +106,18 @@ class Mailbox:
 
     async def take(self, limit: int) -> list[Envelope]:
         """Wait for a command or a nudge, then take all there are, up to `limit`."""
-        taken = [await self._queue.get()]
-        while len(taken) < limit and not self._queue.empty():
-            taken.append(self._queue.get_nowait())
+        first = await self._queue.get()
+        return self._started([first, *self._ready(limit - 1)])
+
+    def take_more(self, limit: int) -> list[Envelope]:
+        """Take the commands that there are, up to `limit`; never waits."""
+        return self._started(self._ready(limit))
+
+    def _ready(self, limit: int) -> list[Envelope | None]:
+        count = min(limit, self._queue.qsize())
+        return [self._queue.get_nowait() for _ in range(count)]
+
+    def _started(self, taken: list[Envelope | None]) -> list[Envelope]:
         now = self._clock()
         return [envelope for envelope in taken if envelope and envelope.start(now)]
 

@@ -57,6 +57,11 @@ class Feed:
         """The number of sockets that are behind."""
         return len(self._latecomers)
 
+    def is_watched(self, project_id: ProjectId) -> bool:
+        """Say whether a socket here is subscribed to the project."""
+        channel = self._channels.get(project_id)
+        return channel is not None and bool(channel.seats)
+
     def attach(self, watcher: Watcher, *, listens: bool = True) -> None:
         """Take a socket in; who listens is told everything from the next event on."""
         self._watchers[watcher] = None

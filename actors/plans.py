@@ -26,6 +26,11 @@ class Plan:
         default_factory=list
     )
 
+    @property
+    def is_to_be_kept(self) -> bool:
+        """Whether there is anything to commit."""
+        return bool(self.entries or self.receipts)
+
     def batch(self, expected: int) -> Batch:
         """Give what is to be committed, for a project at version `expected`."""
         return Batch(

@@ -24,6 +24,33 @@ class Codec(Protocol):
         ...
 
 
+class Archive(Protocol):
+    """Copies of states outside of the database, which are read faster than its tables.
+
+    It may lose anything, and may give what is old: whoever finds a state there checks
+    it against the log. Nothing here raises.
+    """
+
+    async def find(self, project_id: ProjectId) -> ProjectState | None:
+        """Give a state as it was at some version, its tip included; waits briefly."""
+        ...
+
+    def offer(self, state: ProjectState) -> None:
+        """Keep a copy of the state of this moment, soon, if it is worth it."""
+        ...
+
+
+class NoArchive:
+    """Keeps nothing."""
+
+    async def find(self, project_id: ProjectId) -> ProjectState | None:
+        """Find nothing."""
+        return None
+
+    def offer(self, state: ProjectState) -> None:
+        """Ignore it."""
+
+
 class Held(Protocol):
     """A project whose head row is locked until the end of the transaction."""
 
@@ -187,12 +214,28 @@ class Meter(Protocol):
         """Count a transaction, the events in it, and how long it took."""
         ...
 
-    def conflicted(self) -> None:
-        """Count a batch that another node was faster than."""
+    def conflicted(self, commands: int) -> None:
+        """Count a batch that another node was faster than: to be decided again."""
+        ...
+
+    def caught_up(self, events: int) -> None:
+        """Count a reading of the log for what others wrote, and what there was."""
+        ...
+
+    def locked(self) -> None:
+        """Count a turn of an actor with the project's head locked."""
         ...
 
     def failed(self) -> None:
         """Count an actor that stopped for something unexpected."""
+        ...
+
+    def loaded(self, source: str, seconds: float) -> None:
+        """Count a project that was read, from `snapshot` or `database`."""
+        ...
+
+    def evicted(self, reason: str) -> None:
+        """Count an actor that was let go: `idle`, or to make `room`."""
         ...
 
 
@@ -202,8 +245,20 @@ class NoMeter:
     def committed(self, events: int, seconds: float) -> None:
         """Ignore it."""
 
-    def conflicted(self) -> None:
+    def conflicted(self, commands: int) -> None:
+        """Ignore it."""
+
+    def caught_up(self, events: int) -> None:
+        """Ignore it."""
+
+    def locked(self) -> None:
         """Ignore it."""
 
     def failed(self) -> None:
+        """Ignore it."""
+
+    def loaded(self, source: str, seconds: float) -> None:
+        """Ignore it."""
+
+    def evicted(self, reason: str) -> None:
         """Ignore it."""

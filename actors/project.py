@@ -30,11 +30,12 @@ from actors.domain.model import ProjectId
 from actors.domain.state import Draft, ProjectState
 from actors.journal import Journal
 from actors.plans import Plan
-from actors.ports import Audience, Codec, Feed, Meter, NoMeter, Store
+from actors.ports import Audience, Codec, Feed, Held, Meter, NoMeter, Store
 
 _log = structlog.get_logger()
 
 _OPTIMISTIC_ATTEMPTS = 2
+_CAREFUL_TURNS = 8  # after the last one that found another node's events
 _CATCH_UP_EVENTS = 500
 
 
@@ -69,6 +70,7 @@ class Surroundings:
     meter: Meter = field(default_factory=NoMeter)
     mailbox_size: int = 1024
     batch_limit: int = 256
+    patience_seconds: float = 2.0  # how long a caller waits
 
 
 class ProjectActor:
@@ -82,6 +84,7 @@ class ProjectActor:
         self._readers: asyncio.Future[None] | None = None
         self._is_working = False
         self._is_stopping = False
+        self._careful_turns = 0  # that lock the head first: it is written elsewhere too
         self._heard = 0
 
     @property
@@ -93,6 +96,20 @@ class ProjectActor:
     def waiting(self) -> int:
         """The number of commands in the mailbox."""
         return len(self._mailbox)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it is at work, or a command or a reader waits for it to be."""
+        return self._is_working or len(self._mailbox) > 0
+
+    def dismiss(self) -> bool:
+        """Stop if there is nothing to do, without a wait; False if there is."""
+        if self.is_busy:
+            return False
+        self._mailbox.close()
+        self._idle_or_cancel()
+        self._task = None  # which ends by itself: no cycle keeps the state in memory
+        return True
 
     def start(self) -> asyncio.Task[None]:
         """Begin to work; the task ends when the actor stops, with its error if any."""
@@ -113,11 +130,15 @@ class ProjectActor:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def ask(self, command: Command, timeout_seconds: float = 10.0) -> Committed:
+    async def ask(
+        self, command: Command, timeout_seconds: float | None = None
+    ) -> Committed:
         """Have a command carried out; its events are durable when this returns.
 
         Raises the DomainError that refused it, or what `Mailbox.ask` says.
         """
+        if timeout_seconds is None:
+            timeout_seconds = self._around.patience_seconds
         return await self._mailbox.ask(command, timeout_seconds)
 
     async def reach(self, version: int, timeout_seconds: float = 2.0) -> None:
@@ -146,7 +167,7 @@ class ProjectActor:
             bodies = await self._around.store.events_since(
                 self.project_id, self.state.version, _CATCH_UP_EVENTS
             )
-            self._take(self._decoded(bodies))
+            self._catch_up_with(bodies)
             if len(bodies) < _CATCH_UP_EVENTS:
                 return
 
@@ -205,17 +226,21 @@ class ProjectActor:
     async def _guard(self, envelopes: list[Envelope]) -> None:
         """Carry out a turn; however it ends, nobody is left without an answer."""
         try:
-            await self._turn(envelopes)
+            await self._turn(envelopes, self._around.batch_limit)
         except StoreUnavailable as error:
             _fail_all(envelopes, error)
         finally:
             # Started, so perhaps committed: nobody may be told that it was not made.
             _fail_all(envelopes, OutcomeUnknown())
 
-    async def _turn(self, envelopes: list[Envelope]) -> None:
+    async def _turn(self, envelopes: list[Envelope], limit: int) -> None:
+        """Carry out commands; others that come in time may be added, up to `limit`."""
+        if self._careful_turns:
+            await self._turn_exclusively(envelopes, limit)
+            return
         for _ in range(_OPTIMISTIC_ATTEMPTS):
             plan = self._decide(envelopes)
-            if not plan.entries and not plan.receipts:
+            if not plan.is_to_be_kept:
                 plan.answer()
                 return
             try:
@@ -234,10 +259,11 @@ class ProjectActor:
             if is_next:
                 self._committed(plan)
                 return
-            self._around.meter.conflicted()
+            self._around.meter.conflicted(len(envelopes))
             _log.info("project.stale", id=self.project_id, version=self.state.version)
             await self.catch_up()
-        await self._turn_exclusively(envelopes)
+        self._careful_turns = _CAREFUL_TURNS
+        await self._turn_exclusively(envelopes, limit)
 
     async def _turn_apart(self, envelopes: list[Envelope], error: Exception) -> None:
         """Find the command that the database refuses; its neighbours succeed."""
@@ -247,27 +273,40 @@ class ProjectActor:
             envelopes[0].fail(error)
             return
         for envelope in envelopes:
-            await self._turn([envelope])
+            await self._turn([envelope], 1)
 
-    async def _turn_exclusively(self, envelopes: list[Envelope]) -> None:
-        """Lock the project's head, then catch up and decide: nobody comes between."""
+    async def _turn_exclusively(self, envelopes: list[Envelope], limit: int) -> None:
+        """Lock the project's head, then catch up and decide: nobody comes between.
+
+        Nodes that write the same project take turns in this way, each with all that has
+        come while it waited; without the lock much would be decided for nothing.
+        """
         try:
             async with self._around.store.exclusive(self.project_id) as held:
-                self._check(held.version)
-                missed = await held.events_since(self.state.version)
-                self._take(self._decoded(missed))
+                await self._catch_up_on(held)
+                envelopes += self._mailbox.take_more(limit - len(envelopes))
                 plan = self._decide(envelopes)
-                if plan.entries or plan.receipts:
+                if plan.is_to_be_kept:
                     await held.append(plan.batch(self.state.version))
         except (OutcomeUnknown, StateAhead) as error:
             _fail_all(envelopes, error)
             raise
         except StoreUnavailable as error:
+            self._careful_turns = 0  # it may be too far behind to catch up under a lock
             _fail_all(envelopes, error)
         except Exception as error:  # noqa: BLE001  # answered, or split further
             await self._turn_apart(envelopes, error)
         else:
             self._committed(plan)
+
+    async def _catch_up_on(self, held: Held) -> None:
+        self._check(held.version)
+        self._around.meter.locked()
+        if held.version > self.state.version:
+            self._catch_up_with(await held.events_since(self.state.version))
+            self._careful_turns = _CAREFUL_TURNS
+        elif self._careful_turns:
+            self._careful_turns -= 1
 
     def _check(self, version: int) -> None:
         """Refuse to go on from more than the database has: a failover, a backup."""
@@ -309,7 +348,9 @@ class ProjectActor:
     def _apply(self, entries: Sequence[Entry]) -> Iterator[tuple[Audience, Entry]]:
         for index, entry in enumerate(entries):
             following = entries[index + 1].event if index + 1 < len(entries) else None
-            yield self._take_in(entry.event, following), entry
+            audience = self._take_in(entry.event, following)
+            self.state.tip = entry.body
+            yield audience, entry
 
     def _take_in(self, event: Event, following: Event | None) -> Audience:
         state = self.state
@@ -322,6 +363,10 @@ class ProjectActor:
             return take_rare(state, event, following)
         state.apply(event)
         return audience
+
+    def _catch_up_with(self, bodies: Sequence[bytes]) -> None:
+        self._around.meter.caught_up(len(bodies))
+        self._take(self._decoded(bodies))
 
     def _decoded(self, bodies: Sequence[bytes]) -> list[Entry]:
         """Read what came from the log, as far as it is new."""

@@ -1,8 +1,8 @@
 """Finds the actor of a project, or starts it: one load for any number of callers.
 
 Actors are disposable. One that failed is dropped and loaded again on the next use,
-after a pause that grows while it keeps failing; one that nobody used for a while is
-stopped.
+after a pause that grows while it keeps failing; see `actors.slots` for those that are
+let go.
 """
 
 import asyncio
@@ -28,24 +28,16 @@ from actors.domain.errors import (
 )
 from actors.domain.model import ProjectId, TaskId
 from actors.domain.state import ProjectState
-from actors.ports import Store
+from actors.loader import Loader
+from actors.ports import Archive, NoArchive, Store
 from actors.project import ProjectActor, Surroundings
+from actors.slots import Capacity, Slots
 
 _log = structlog.get_logger()
 
 _BACKOFF_SECONDS = 0.05
 _BACKOFF_LIMIT_SECONDS = 5.0
-_LOAD_SECONDS = 10.0
 _KEPT_PLACES = 100_000  # about 100 bytes each
-
-
-@dataclass(slots=True)
-class _Slot:
-    """A live actor, its version at the start, and when it was last used."""
-
-    actor: ProjectActor
-    used_at: float
-    first_version: int
 
 
 @dataclass(slots=True)
@@ -67,14 +59,25 @@ class Registry:
         self,
         around: Surroundings,
         *,
+        archive: Archive | None = None,
+        capacity: Capacity = Capacity(),  # noqa: B008  # it is frozen
         idle_seconds: float = 600.0,
+        is_watched: Callable[[ProjectId], bool] = lambda project_id: False,
         clock: Callable[[], float] = time.monotonic,
     ):
         self._around = around
         self._store: Store = around.store
-        self._idle_seconds = idle_seconds
+        archive = archive or NoArchive()
+        self._loader = Loader(around, archive)
+        self._slots = Slots(
+            capacity,
+            archive=archive,
+            meter=around.meter,
+            is_watched=is_watched,
+            clock=clock,
+        )
+        self.idle_seconds = idle_seconds
         self._clock = clock
-        self._slots: dict[ProjectId, _Slot] = {}
         self._loads: dict[ProjectId, asyncio.Task[ProjectActor]] = {}
         self._failures: dict[ProjectId, _Failures] = {}
         self._places: OrderedDict[TaskId, ProjectId] = OrderedDict()
@@ -85,26 +88,21 @@ class Registry:
         return len(self._slots)
 
     def __iter__(self) -> Iterator[ProjectActor]:
-        return iter([slot.actor for slot in self._slots.values()])
+        return iter(self._slots)
 
     def live(self, project_id: ProjectId) -> ProjectActor | None:
         """Give the actor if it is in memory; never waits."""
-        slot = self._slots.get(project_id)
-        if slot is None:
-            return None
-        slot.used_at = self._clock()
-        return slot.actor
+        return self._slots.use(project_id)
 
     def peek(self, project_id: ProjectId) -> ProjectActor | None:
         """Give the actor if it is in memory, which is no use of it; never waits."""
-        slot = self._slots.get(project_id)
-        return None if slot is None else slot.actor
+        return self._slots.peek(project_id)
 
     async def get(self, project_id: ProjectId) -> ProjectActor:
         """Find the actor or load it; at once if it is live.
 
         Raises ProjectNotFound, StoreUnavailable, or Unavailable while one that keeps
-        failing is left alone for a moment.
+        failing is left alone for a moment, or while there is no room.
         """
         actor = self.live(project_id)
         if actor is not None:
@@ -112,22 +110,26 @@ class Registry:
         self._refuse_if_failing(project_id)
         load = self._loads.get(project_id)
         if load is None:
+            self._slots.admit(len(self._loads))
             load = asyncio.create_task(
                 self._load(project_id), name=f"load-{project_id}"
             )
             self._loads[project_id] = load
             load.add_done_callback(partial(self._loaded, project_id))
-        return await _shared(load)
+        return await _shared(load, self._around.patience_seconds)
 
     async def ask(self, project_id: ProjectId, command: Command) -> Committed:
         """Find the actor and ask it; see `ProjectActor.ask` for what it raises."""
-        committed = await (await self.get(project_id)).ask(command)
+        deadline = self._clock() + self._around.patience_seconds
+        actor = await self.get(project_id)
+        committed = await actor.ask(command, deadline - self._clock())
         if isinstance(command, CreateTask):
             self._remember(command.task_id, project_id)
         return committed
 
     async def create(self, command: CreateProject) -> Committed:
         """Make a new project: its actor starts from nothing."""
+        self._slots.admit(len(self._loads))
         project_id = command.project_id
         state = ProjectState(project_id=project_id)
         actor = self._start(ProjectActor(state, self._around))
@@ -135,7 +137,6 @@ class Registry:
             return await actor.ask(command)
         finally:
             if state.version == 0:
-                self._slots.pop(project_id, None)
                 await actor.stop()
 
     async def locate(self, task_id: TaskId) -> ProjectId:
@@ -143,9 +144,7 @@ class Registry:
 
         A task never moves, so what was found once is remembered.
         """
-        project_id = self._places.get(task_id)
-        if project_id is None:
-            project_id = await self._store.project_of(task_id)
+        project_id = self._places.get(task_id) or await self._store.project_of(task_id)
         if project_id is None:
             raise TaskNotFound
         self._remember(task_id, project_id)
@@ -153,32 +152,26 @@ class Registry:
 
     async def drop(self, project_id: ProjectId) -> None:
         """Stop an actor, if there is one, so that its next use reads it anew."""
-        slot = self._slots.pop(project_id, None)
-        if slot is not None:
-            await slot.actor.stop()
+        actor = self._slots.peek(project_id)
+        if actor is not None:
+            await (
+                actor.stop()
+            )  # until then it is found: there are never two of a project
 
     async def evict_idle(self) -> int:
-        """Stop the actors that nobody used for `idle_seconds`; say how many."""
-        before = self._clock() - self._idle_seconds
-        evicted = 0
-        for project_id, slot in list(self._slots.items()):
-            if slot.used_at >= before or slot.actor.waiting:
-                continue  # each is looked at when its turn comes: stopping takes time
-            if self._slots.get(project_id) is slot:
-                del self._slots[project_id]
-                await slot.actor.stop()
-                evicted += 1
-        return evicted
+        """Stop the actors that nobody used for `idle_seconds`; say how many.
+
+        A project whose changes somebody here watches is in use.
+        """
+        return await self._slots.evict_idle(self.idle_seconds)
 
     async def close(self) -> None:
         """Drain: started commands finish, waiting ones are answered ActorStopped."""
         self._is_closed = True
-        tasks = [*self._loads.values(), *self._resumes]
-        for task in tasks:
+        for task in (tasks := [*self._loads.values(), *self._resumes]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(actor.stop() for actor in self))
-        self._slots.clear()
 
     async def _load(self, project_id: ProjectId) -> ProjectActor:
         failures = self._failures.get(project_id)
@@ -186,7 +179,7 @@ class Registry:
             resumed = await self._resumed(failures, failures.told)
             if resumed is not None:
                 return self._start(resumed)
-        state = await self._store.load(project_id)
+        state = await self._loader.load(project_id)
         if state is None:
             raise ProjectNotFound
         actor = ProjectActor(state, self._around)
@@ -235,14 +228,12 @@ class Registry:
     def _start(self, actor: ProjectActor) -> ProjectActor:
         if self._is_closed:
             raise ActorStopped
-        self._slots[actor.project_id] = _Slot(actor, self._clock(), actor.state.version)
         actor.start().add_done_callback(partial(self._ended, actor))
+        self._slots.put(actor)
         return actor
 
     def _ended(self, actor: ProjectActor, task: asyncio.Task[None]) -> None:
-        slot = self._slots.get(actor.project_id)
-        if slot is not None and slot.actor is actor:
-            del self._slots[actor.project_id]
+        slot = self._slots.remove(actor)
         error = None if task.cancelled() else task.exception()
         if error is None:
             self._failures.pop(actor.project_id, None)
@@ -278,7 +269,7 @@ class Registry:
 
     async def _resume(self, project_id: ProjectId, pause_seconds: float) -> None:
         """Tell soon what nobody was told of, though nobody may ask for the project."""
-        deadline = self._clock() + self._idle_seconds
+        deadline = self._clock() + self.idle_seconds
         while self._clock() < deadline:
             await asyncio.sleep(pause_seconds)
             try:
@@ -295,10 +286,12 @@ class Registry:
             raise Unavailable
 
 
-async def _shared(load: asyncio.Task[ProjectActor]) -> ProjectActor:
+async def _shared(
+    load: asyncio.Task[ProjectActor], timeout_seconds: float
+) -> ProjectActor:
     """Wait for a load that others may wait for too; leaving does not end it."""
     try:
-        async with asyncio.timeout(_LOAD_SECONDS):
+        async with asyncio.timeout(timeout_seconds):
             return await asyncio.shield(load)
     except TimeoutError:
         raise StoreUnavailable from None

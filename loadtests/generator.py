@@ -23,6 +23,7 @@ class Result:
     seconds: float
     statuses: dict[int, int] = field(default_factory=dict)
     body: bytes = b""
+    by_connection: tuple[int, ...] = ()
 
     @property
     def rate(self) -> float:
@@ -40,6 +41,7 @@ class _Connection(asyncio.Protocol):
         self._next_request = next_request
         self._result = result
         self._received = bytearray()
+        self.answers = 0
         self.closed = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -63,6 +65,7 @@ class _Connection(asyncio.Protocol):
         result.statuses[status] = result.statuses.get(status, 0) + 1
         result.body = bytes(self._received[whole - length : whole])
         self._received.clear()
+        self.answers += 1
         self._send()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -108,6 +111,7 @@ async def run(
     )
     closed = [protocol.closed for _, protocol in opened]
     await asyncio.wait(closed, timeout=seconds + 15)
+    result.by_connection = tuple(protocol.answers for _, protocol in opened)
     result.seconds = time.perf_counter() - (deadline - seconds)
     return result
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiohttp
@@ -59,6 +59,23 @@ async def _process(
 @asynccontextmanager
 async def boardcast(data_dir: Path, **settings: str) -> AsyncIterator[Server]:
     """Run a server on its own data directory, with a user, a project and tasks."""
+    async with _serve(data_dir, settings) as (pid, port):
+        yield await _furnish(pid, port)
+
+
+@asynccontextmanager
+async def boardcast_beside(
+    first: Server, data_dir: Path, **settings: str
+) -> AsyncIterator[Server]:
+    """Run another server on the database and secrets of the first one's settings."""
+    async with _serve(data_dir, settings) as (pid, port):
+        yield replace(first, pid=pid, port=port)
+
+
+@asynccontextmanager
+async def _serve(
+    data_dir: Path, settings: Mapping[str, str]
+) -> AsyncIterator[tuple[int, int]]:
     env = {
         "BOARDCAST_LOG_FORMAT": "json",  # the default off a terminal
         # Counted and announced like any other, but never reached.
@@ -69,11 +86,11 @@ async def boardcast(data_dir: Path, **settings: str) -> AsyncIterator[Server]:
     async with _process(
         *command, "--data-dir", str(data_dir), ready="http://", env=env
     ) as (pid, line):
-        base = "http://" + line.split("http://", 1)[1].split()[0].rstrip("/")
-        yield await _furnish(pid, base)
+        yield pid, int(line.split("http://", 1)[1].split()[0].strip("/").split(":")[1])
 
 
-async def _furnish(pid: int, base: str) -> Server:
+async def _furnish(pid: int, port: int) -> Server:
+    base = f"http://127.0.0.1:{port}"
     account = {
         "email": "bench@example.com",
         "username": "bench",
@@ -91,7 +108,6 @@ async def _furnish(pid: int, base: str) -> Server:
             task = {"title": f"Task {number}", "project_id": project["id"]}
             made = await client.post("/tasks", json=task)
             task_ids.append((await made.json())["id"])
-    port = int(base.rsplit(":", 1)[1])
     return Server(pid, port, token, project["id"], tuple(task_ids))
 
 

@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 
 from actors.domain.errors import StoreUnavailable, Unavailable
-from server import cors, hints, idempotency, keys, limits, live
+from server import cors, hints, idempotency, keys, limits, live, snapshots
 from server.config import Config
 from server.demo import Demo
 from server.dialogue import Dialogue
@@ -66,6 +66,7 @@ def create_app(config: Config, *, urls: Urls) -> web.Application:
     app.cleanup_ctx.append(_logs(access_log))
     app.cleanup_ctx.append(_stores(urls))
     app.cleanup_ctx.append(limits.opened)
+    app.cleanup_ctx.append(snapshots.opened)
     app.cleanup_ctx.append(live.opened)
     app.cleanup_ctx.append(_accounts)
     app.cleanup_ctx.append(live.followed)

@@ -104,7 +104,10 @@ class Bus:
         delay_seconds = _SHORTEST_SECONDS
         while True:
             self._stale.clear()
-            await self._lay_out()
+            try:
+                await self._lay_out()
+            except Exception:  # noqa: BLE001  # without it, nodes never hear again
+                _log.exception("bus.layout_broken")
             self._look()
             if self._is_connected:
                 await self._stale.wait()

@@ -26,6 +26,7 @@ from redis.exceptions import (
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
 )
+from redis.utils import str_if_bytes
 
 Place = tuple[str, int]
 
@@ -143,7 +144,7 @@ class Cluster(AsyncCoreCommands):
         for place in places:
             try:
                 async with asyncio.timeout(_LEARN_SECONDS):
-                    layout = await self._send(place, "CLUSTER SLOTS")
+                    layout = await self._send(place, "CLUSTER", "SLOTS")
             except (RedisError, OSError, TimeoutError) as error:
                 _log.debug("cluster.silent", reason=type(error).__name__)
                 continue
@@ -153,11 +154,10 @@ class Cluster(AsyncCoreCommands):
         for place in self._clients.keys() - self.masters - {*self._seeds}:
             await self._clients.pop(place).aclose()
 
-    def _adopt(self, layout: dict[Any, Any], sender: Place) -> None:
+    def _adopt(self, layout: list[list[Any]], sender: Place) -> None:
         owners = {}
-        for (first, last), servers in layout.items():
-            host, port = servers["primary"][:2]
-            place = (host or sender[0], int(port))
+        for first, last, (host, port, *_), *_ in layout:
+            place = (str_if_bytes(host) or sender[0], port)
             owners.update(dict.fromkeys(range(first, last + 1), place))
         self.owners = owners
 

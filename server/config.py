@@ -182,7 +182,7 @@ class Config:
         default=2.0,
         metadata=_env(
             "BOARDCAST_DATABASE_TIMEOUT_SECONDS",
-            "how long a request waits for a connection",
+            "how long anybody waits for the database",
             least=0.1,
             most=60,
         ),
@@ -217,6 +217,22 @@ class Config:
             "BOARDCAST_ACTOR_IDLE_SECONDS",
             "how long an unused project stays in memory",
             least=1,
+        ),
+    )
+    actors: int = field(
+        default=10_000,
+        metadata=_env(
+            "BOARDCAST_ACTORS",
+            "projects in memory; beyond that those used least make room",
+            least=100,
+        ),
+    )
+    tasks_in_memory: int = field(
+        default=1_000_000,
+        metadata=_env(
+            "BOARDCAST_TASKS_IN_MEMORY",
+            "tasks and comments of all these projects, likewise; 1 KB each",
+            least=1000,
         ),
     )
     body_limit_bytes: int = field(

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from server.relay import Relay
     from server.sessions import Principal, Sessions
     from server.sights import Sights
+    from server.snapshots import Snapshots
     from server.sockets import Sockets
     from server.sweeper import Sweeper
     from server.tickets import Tickets
@@ -69,6 +70,7 @@ SESSIONS: web.AppKey["Sessions"] = web.AppKey("sessions")
 TOKENS: web.AppKey["Tokens"] = web.AppKey("tokens")
 PASSWORDS: web.AppKey["Passwords"] = web.AppKey("passwords")
 TICKETS: web.AppKey["Tickets"] = web.AppKey("tickets")
+SNAPSHOTS: web.AppKey["Snapshots"] = web.AppKey("snapshots")
 REDIS: web.AppKey["Client"] = web.AppKey("redis")
 LIMITS: web.AppKey["Limits"] = web.AppKey("limits")
 ADDRESSES: web.AppKey["Addresses"] = web.AppKey("addresses")

@@ -119,15 +119,19 @@ class Link:
                 await self._serve()
             except* (RedisError, OSError, TimeoutError) as errors:
                 _log.debug("bus.link_lost", reason=repr(errors.exceptions[0]))
+            except* Exception:  # noqa: BLE001  # without it, the node never hears again
+                _log.exception("bus.link_broken")
             spread = random.uniform(0.5, 1)  # noqa: S311  # spreads nodes, hides nothing
             await asyncio.sleep(self._delay_seconds * spread)
             self._delay_seconds = min(2 * self._delay_seconds, _LONGEST_SECONDS)
 
     async def _serve(self) -> None:
         connection = self._new_connection()
+        writer: asyncio.StreamWriter | None = None
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 await connection.connect()  # type: ignore[no-untyped-call]
+            writer = connection._writer  # noqa: SLF001  # it forgets its own on errors
             # The default one formats every message for a debug log.
             parser: Any = connection._parser  # noqa: SLF001
             parser.set_pubsub_push_handler(_as_it_is)
@@ -140,7 +144,7 @@ class Link:
         finally:
             self._connection = None
             self._forget()
-            await _abort(connection)
+            await _abort(connection, writer)
 
     def _forget(self) -> None:
         self._traffic.dropped += sum(one[0] == self._publish for one in self._waiting)
@@ -215,9 +219,8 @@ async def _as_it_is(push: list[bytes]) -> list[bytes]:
     return push
 
 
-async def _abort(connection: Connection) -> None:
+async def _abort(connection: Connection, writer: asyncio.StreamWriter | None) -> None:
     """Close without waiting for a server that may never read what is left for it."""
-    writer = connection._writer  # noqa: SLF001  # disconnect() would wait
     if writer is not None:
         writer.transport.abort()
     await connection.disconnect(nowait=True)

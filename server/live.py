@@ -16,6 +16,7 @@ from actors.ports import Audience
 from actors.project import Surroundings
 from actors.recalls import Source
 from actors.registry import Registry
+from actors.slots import Capacity
 from server import keys
 from server.bus import Bus
 from server.cursors import Cursors
@@ -51,7 +52,13 @@ async def opened(app: web.Application) -> AsyncIterator[None]:
     feed = Feed(Source(log=store, codec=codec, find=find, look=look), words)
     bulletin, relay = Bulletin(sights, feed), Relay(codec)
     around = _surroundings(app, codec, bulletin, tell=relay.tell, follow=follow)
-    registry = Registry(around, idle_seconds=config.actor_idle_seconds)
+    registry = Registry(
+        around,
+        archive=app[keys.SNAPSHOTS],
+        capacity=Capacity(actors=config.actors, tasks=config.tasks_in_memory),
+        idle_seconds=config.actor_idle_seconds,
+        is_watched=feed.is_watched,
+    )
     follower = Follower(
         Tail(app[keys.TAIL_DATABASE]),
         codec,
@@ -119,7 +126,11 @@ def _surroundings(
     config, store, metrics = app[keys.CONFIG], app[keys.STORE], app[keys.METRICS]
     limit = config.journal_batch if config.group_commit else 1
     journal = Journal(
-        store, lanes=config.journal_lanes, entries_limit=limit, meter=metrics
+        store,
+        lanes=config.journal_lanes,
+        entries_limit=limit,
+        patience_seconds=config.database_timeout_seconds / 2,
+        meter=metrics,
     )
     return Surroundings(
         store=store,
@@ -129,6 +140,7 @@ def _surroundings(
         meter=metrics,
         mailbox_size=config.mailbox_size,
         batch_limit=limit,
+        patience_seconds=config.database_timeout_seconds,
         **others,
     )
 

@@ -7,8 +7,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-# Of most gauges the workers' values add up. This one is a yes or a no.
-_YES_OR_NO = frozenset({"boardcast_limits_local"})
+# Of most gauges the workers' values add up. These are a yes or a no: of any, of all.
+_YES_OR_NO: Mapping[str, Callable[[list[float]], float]] = {
+    "boardcast_limits_local": max,
+    "boardcast_bus_connected": min,
+}
 _CREATED = "_created"
 _GAUGE = "gauge"
 
@@ -91,7 +94,7 @@ def _joined(families: tuple[Metric, ...]) -> Metric:
 def _rule(name: str) -> Callable[[list[float]], float]:
     if name.endswith(_CREATED):
         return min
-    return max if name in _YES_OR_NO else sum
+    return _YES_OR_NO.get(name, sum)
 
 
 def _gauge(name: str, documentation: str, value: float) -> Metric:

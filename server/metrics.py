@@ -140,11 +140,36 @@ class Metrics:
         self.conflicts = self._counter(
             "conflicts", "Batches that another node was faster than."
         )
+        self.retried = self._counter(
+            "retried_commands", "Commands that were decided again after a conflict."
+        )
+        self.catch_ups = self._counter(
+            "catch_ups", "Readings of a log for what other nodes wrote."
+        )
+        self.caught_up_events = self._counter(
+            "caught_up_events", "Events of other nodes that were read from a log."
+        )
+        self.exclusive_turns = self._counter(
+            "exclusive_turns", "Batches that were decided with the project locked."
+        )
         self.missed_events = self._counter(
             "missed_events", "Events of other nodes that were found in the log."
         )
         self.actor_failures = self._counter(
             "actor_failures", "Actors that stopped for something unexpected."
+        )
+        self.load_seconds = Histogram(
+            "boardcast_project_load_duration_seconds",
+            "Time to bring a project into memory.",
+            ("source",),
+            registry=self.registry,
+            buckets=_SECONDS,
+        )
+        self.evictions = Counter(
+            "boardcast_evictions",
+            "Projects that were let go from memory.",
+            ("reason",),
+            registry=self.registry,
         )
         self.refused = Counter(
             "boardcast_limited_requests",
@@ -168,13 +193,31 @@ class Metrics:
         self.batch_events.observe(events)
         self.commit_seconds.observe(seconds)
 
-    def conflicted(self) -> None:
-        """Count a batch that another node was faster than."""
+    def conflicted(self, commands: int) -> None:
+        """Count a batch that another node was faster than: to be decided again."""
         self.conflicts.inc()
+        self.retried.inc(commands)
+
+    def caught_up(self, events: int) -> None:
+        """Count a reading of the log for what others wrote, and what there was."""
+        self.catch_ups.inc()
+        self.caught_up_events.inc(events)
+
+    def locked(self) -> None:
+        """Count a turn of an actor with the project's head locked."""
+        self.exclusive_turns.inc()
 
     def failed(self) -> None:
         """Count an actor that stopped for something unexpected."""
         self.actor_failures.inc()
+
+    def loaded(self, source: str, seconds: float) -> None:
+        """Count a project that was read, from `snapshot` or `database`."""
+        self.load_seconds.labels(source).observe(seconds)
+
+    def evicted(self, reason: str) -> None:
+        """Count an actor that was let go: `idle`, or to make `room`."""
+        self.evictions.labels(reason).inc()
 
     def limited(self, limit: str) -> None:
         """Count a request that a limit refused."""

@@ -1,5 +1,5 @@
 -- name: list_appended(project_ids, expected, versions, bodies)
--- Move the heads that are where they are expected; write the events of their projects, a JSON array, and what became of their tasks.
+-- Move the heads that are where they are expected and that nobody else is at; write the events of their projects, a JSON array, and what became of their tasks.
 WITH wanted AS (
     SELECT * FROM unnest(:project_ids::bigint[], :expected::bigint[], :versions::bigint[])
         AS w (project_id, expected, version)
@@ -8,7 +8,7 @@ WITH wanted AS (
     FROM project_heads h
     WHERE h.project_id = ANY(:project_ids::bigint[])
     ORDER BY h.project_id
-    FOR UPDATE
+    FOR UPDATE SKIP LOCKED
 ), moved AS (
     UPDATE project_heads h
     SET version = w.version

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,9 @@ _AWAY = (
     asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.TransactionRollbackError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.PostgresSystemError,
 )
-
 
 # What PostgreSQL says after it has undone the statement.
 _ABORTED = (
@@ -53,7 +54,11 @@ _ABORTED = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.TransactionRollbackError,
     asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
 )
+
+_GOODBYE_SECONDS = 1.0
+_ALLOW_LONGER = "SELECT set_config('statement_timeout', $1, true)"
 
 _USUAL: Mapping[str, str] = {}
 
@@ -83,8 +88,21 @@ def translated(error: Exception) -> Exception:
     return error
 
 
+class _Connection(asyncpg.Connection):
+    """One that a server which does not answer cannot keep from closing."""
+
+    async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109  # as it is in asyncpg
+        """Say goodbye, for a second at most, whatever the pool says."""
+        with suppress(*_AWAY):
+            await super().close(timeout=_GOODBYE_SECONDS)
+
+
 class Database:
     """A bounded pool; every wait in it has a limit.
+
+    A use of a connection, from asking for one to giving it back, has `timeout_seconds`
+    in all. The server has less for a statement, so that one that is only slow ends with
+    a clear answer; one that does not answer at all is cut off.
 
     Connections are handed back without a reset (one round trip less), so nothing here
     may SET, LISTEN or take a session's advisory lock on a pooled connection.
@@ -92,7 +110,7 @@ class Database:
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, timeout_seconds: float):
         self._pool = pool
-        self._timeout_seconds = timeout_seconds
+        self.timeout_seconds = timeout_seconds
 
     @classmethod
     async def open(
@@ -115,11 +133,10 @@ class Database:
                 timeout=timeout_seconds,
                 command_timeout=timeout_seconds,
                 reset=_no_reset,
+                connection_class=_Connection,
                 server_settings={
                     "application_name": "boardcast",
-                    "idle_in_transaction_session_timeout": "15s",
-                    "statement_timeout": "10s",
-                    "lock_timeout": "5s",
+                    **_server_limits(timeout_seconds),
                     **settings,
                 },
             )
@@ -140,24 +157,55 @@ class Database:
         return int(self._pool.get_idle_size())
 
     @property
+    def most(self) -> int:
+        """Connections that there may be."""
+        return int(self._pool.get_max_size())
+
+    @property
     def size(self) -> int:
         """Connections that are open."""
         return int(self._pool.get_size())
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    async def connection(
+        self, *, timeout_seconds: float | None = None
+    ) -> AsyncIterator[Connection]:
         """Lend a connection; errors of the driver come out named.
 
-        Waits at most `timeout_seconds` for a free one, then raises StoreUnavailable.
+        Raises StoreUnavailable if none is free within the time of the class, or if the
+        use takes longer than that, or than `timeout_seconds`.
         """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (timeout_seconds or self.timeout_seconds)
         try:
-            async with self._pool.acquire(timeout=self._timeout_seconds) as connection:
-                yield connection
+            async with self._pool.acquire(timeout=self.timeout_seconds) as connection:
+                # At the deadline the connection is cut off, not the query cancelled:
+                # a server that does not answer would not hear of that either.
+                cutting = loop.call_at(deadline, _cut, connection)
+                try:
+                    yield connection
+                except BaseException as error:
+                    await self._check(connection, error)
+                    raise
+                finally:
+                    cutting.cancel()
         except Exception as error:
             named = translated(error)
             if named is error:
                 raise
             raise named from error
+
+    async def _check(self, connection: Connection, error: BaseException) -> None:
+        """Cut off what is still at work; replace all where one is of no use any more.
+
+        The others probably are like it, lost or to a server that has become a replica,
+        and each would fail a request to find out.
+        """
+        if isinstance(error, asyncio.CancelledError | TimeoutError):
+            _cut(connection)
+        is_replica = isinstance(error, asyncpg.ReadOnlySQLTransactionError)
+        if is_replica or _is_lost(connection):
+            await self._pool.expire_connections()
 
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[Connection]:
@@ -174,20 +222,48 @@ class Database:
                 raise OutcomeUnknown from error
 
     @asynccontextmanager
-    async def transaction(self, **options: Any) -> AsyncIterator[Connection]:
+    async def transaction(
+        self, *, timeout_seconds: float | None = None, **options: Any
+    ) -> AsyncIterator[Connection]:
         """Lend a connection inside a transaction that commits at the end.
 
+        Within `timeout_seconds`, if given, statements may take so long if they say so.
         Raises OutcomeUnknown when the connection was lost while it committed.
         """
-        async with self.connection() as connection:
+        async with self.connection(timeout_seconds=timeout_seconds) as connection:
             transaction = connection.transaction(**options)
             await transaction.start()
             try:
+                if timeout_seconds is not None:
+                    limit = f"{timeout_seconds * 1000:.0f}ms"
+                    await connection.execute(_ALLOW_LONGER, limit)
                 yield connection
+            except (asyncio.CancelledError, TimeoutError):
+                raise  # the connection is cut off, and the transaction with it
             except BaseException:
                 await _roll_back(transaction)
                 raise
             await _commit(transaction)
+
+
+def _server_limits(timeout_seconds: float) -> Mapping[str, str]:
+    """Give PostgreSQL less time than us, so that it still answers.
+
+    A node that is frozen, or gone behind a dead network, has what it locked taken away
+    before those who wait for it give up.
+    """
+    limits = {
+        "statement_timeout": 0.9,
+        "lock_timeout": 0.75,
+        "idle_in_transaction_session_timeout": 0.5,
+    }
+    return {
+        **{name: f"{timeout_seconds * 1000 * of:.0f}ms" for name, of in limits.items()},
+        "tcp_keepalives_idle": "5",
+        "tcp_keepalives_interval": "2",
+        "tcp_keepalives_count": "3",
+        "tcp_user_timeout": "10000",
+    }
 
 
 def row_count(status: str) -> int:
@@ -199,18 +275,16 @@ async def delete_all(
     database: Database, delete: Callable[..., Awaitable[str]], at_once: int
 ) -> None:
     """Delete in statements of so many rows: what has piled up fits into no other."""
-    async with database.connection() as connection:
-        while row_count(await delete(connection, limit=at_once)) == at_once:
-            pass
+    deleted = at_once
+    while deleted == at_once:
+        async with database.connection() as connection:
+            deleted = row_count(await delete(connection, limit=at_once))
 
 
 async def _commit(transaction: Any) -> None:
     try:
         await transaction.commit()
-    except (
-        asyncpg.IntegrityConstraintViolationError,
-        asyncpg.TransactionRollbackError,
-    ):
+    except _ABORTED:
         raise
     except Exception as error:
         raise OutcomeUnknown from error
@@ -221,6 +295,18 @@ async def _roll_back(transaction: Any) -> None:
         await transaction.rollback()
     except _AWAY:
         return  # the connection is gone, and the transaction with it
+
+
+def _cut(connection: Connection) -> None:
+    with suppress(asyncpg.InterfaceError):  # the pool has taken it back already
+        connection.terminate()
+
+
+def _is_lost(connection: Connection) -> bool:
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:  # the pool has taken it back already
+        return True
 
 
 async def _no_reset(connection: Any) -> None:

@@ -51,21 +51,21 @@ async def append_on(
         [batch.version for batch in batches],
     )
     matched = frozenset(ProjectId(row["project_id"]) for row in rows)
-    await append_rows(connection, [b for b in batches if b.project_id in matched])
+    await _append_rows(connection, [b for b in batches if b.project_id in matched])
     return matched
 
 
-async def move_head(connection: Connection, batch: Batch) -> None:
-    """Move one head that the caller has locked; raises ValueError if it cannot."""
-    moved = await connection.fetch(
-        _HEADS.move_heads.sql, [batch.project_id], [batch.expected], [batch.version]
-    )
-    if not moved:
+async def append_held(connection: Connection, batch: Batch) -> None:
+    """Write a batch whose head the caller has locked; ValueError if it is not next.
+
+    In as few round trips as can be: others wait for the lock meanwhile.
+    """
+    append = append_at_once if is_plain(batch) else append_on
+    if not await append(connection, [batch]):
         raise ValueError(f"project {batch.project_id} is not at {batch.expected}")
 
 
-async def append_rows(connection: Connection, batches: Sequence[Batch]) -> None:
-    """Write what the batches say, their heads apart."""
+async def _append_rows(connection: Connection, batches: Sequence[Batch]) -> None:
     entries = [entry for batch in batches for entry in batch.entries]
     await _put_tasks(connection, entries)
     await _put_comments(connection, entries)
@@ -102,7 +102,7 @@ async def append_at_once(
 
     PostgreSQL takes the tasks out of the events: to send each of their columns again
     costs this process more than all its other work for the write. Answers like
-    `append_on`; to be called outside of a transaction.
+    `append_on`; outside of a transaction it commits by itself.
     """
     bodies = b",".join([entry.body for batch in batches for entry in batch.entries])
     rows = await connection.fetch(

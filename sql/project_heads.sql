@@ -4,7 +4,7 @@ INSERT INTO project_heads (project_id)
 SELECT * FROM unnest(:project_ids::bigint[]);
 
 -- name: move_heads(project_ids, expected, versions)
--- Move the projects that are where they are expected, locked in the order of ids.
+-- Move the projects that are where they are expected, and that nobody else is at.
 WITH wanted AS (
     SELECT * FROM unnest(:project_ids::bigint[], :expected::bigint[], :versions::bigint[])
         AS w (project_id, expected, version)
@@ -13,7 +13,7 @@ WITH wanted AS (
     FROM project_heads h
     WHERE h.project_id = ANY(:project_ids::bigint[])
     ORDER BY h.project_id
-    FOR UPDATE
+    FOR UPDATE SKIP LOCKED
 )
 UPDATE project_heads h
 SET version = w.version

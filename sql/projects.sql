@@ -1,9 +1,10 @@
 -- name: get_project(project_id)^
--- A project that was not deleted, and its head's version.
+-- A project that was not deleted, its head's version, and the event of that version if the log has it.
 SELECT p.id, p.name, p.description, p.owner_id, p.status, p.is_inbox, p.created_at, p.updated_at, p.version,
-    h.version AS head
+    h.version AS head, e.body::text AS tip
 FROM projects p
 JOIN project_heads h ON h.project_id = p.id
+LEFT JOIN project_events e ON e.project_id = h.project_id AND e.version = h.version
 WHERE p.id = :project_id AND p.deleted_at IS NULL;
 
 -- name: insert_project(id, name, description, owner_id, is_inbox, created_at)!

@@ -1,11 +1,12 @@
 """Projects, tasks and comments in PostgreSQL: one typed method a query."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from actors.domain.errors import ProjectNotFound
+from actors.domain.errors import ProjectNotFound, StoreUnavailable
 from actors.domain.events import Batch
 from actors.domain.model import (
     Project,
@@ -18,14 +19,15 @@ from actors.domain.state import ProjectState
 from sql.database import Connection, Database, delete_all, load_queries
 from sql.journal import (
     append_at_once,
+    append_held,
     append_on,
-    append_rows,
     is_plain,
-    move_head,
 )
 from sql.lists import Page, ProjectFilter, Sight, TaskFilter, params
 from sql.receipts import Receipt, Remembered, keep, remembered, remembered_of_address
-from sql.values import comments_by_task, member_of, project_of, task_of
+from sql.values import by_task, comment_of, member_of, project_of, task_of
+
+_T = TypeVar("_T")
 
 _HEADS = load_queries("project_heads")
 _PROJECTS = load_queries("projects")
@@ -38,6 +40,7 @@ _KEYS = load_queries("idempotency_keys")
 _SEQUENCES = load_queries("sequences")
 
 _LOAD_SECONDS = 8.0  # a project may have very many tasks
+_SLICE = 500  # tasks of a project that is read, at a time: 1 to 2 ms
 _FORGOTTEN_KEYS = 10_000  # in one statement, which has 2 s
 
 
@@ -66,11 +69,16 @@ class Store:
         self._database = database
         self._lists = lists or database
         self._at_once = at_once
+        # The rest of the connections is for projects that nobody fights over.
+        self._holding = asyncio.Semaphore(max(1, database.most // 2))
 
     async def load(self, project_id: ProjectId) -> ProjectState | None:
-        """Read a project, its members, its tasks and comments at one version."""
+        """Read a project, its members, its tasks and comments at one version.
+
+        What are many rows becomes values in slices, so that others have their turn.
+        """
         async with self._database.transaction(
-            isolation="repeatable_read", readonly=True
+            timeout_seconds=_LOAD_SECONDS, isolation="repeatable_read", readonly=True
         ) as connection:
             row = await connection.fetchrow(_PROJECTS.get_project.sql, project_id)
             if row is None:
@@ -89,8 +97,9 @@ class Store:
             version=row["head"],
             project=project_of(row),
             members={UserId(row["user_id"]): member_of(row) for row in members},
-            tasks={TaskId(row["id"]): task_of(row) for row in tasks},
-            comments=comments_by_task(comments),
+            tasks={task.id: task for task in await _in_slices(tasks, task_of)},
+            comments=by_task(await _in_slices(comments, comment_of)),
+            tip=(row["tip"] or "").encode(),
         )
 
     async def append(self, batches: Sequence[Batch]) -> frozenset[ProjectId]:
@@ -138,13 +147,26 @@ class Store:
     async def exclusive(self, project_id: ProjectId) -> AsyncIterator["HeldProject"]:
         """Lock a project's head for a transaction that commits at the end.
 
-        Raises ProjectNotFound if it has no head.
+        Raises ProjectNotFound if it has no head. Who cannot have it soon, because other
+        nodes hold so many, gets StoreUnavailable.
         """
-        async with self._database.transaction() as connection:
+        async with self._holder(), self._database.transaction() as connection:
             version = await _HEADS.lock_head(connection, project_id=project_id)
             if version is None:
                 raise ProjectNotFound
             yield HeldProject(connection, project_id, version)
+
+    @asynccontextmanager
+    async def _holder(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._database.timeout_seconds / 2):
+                await self._holding.acquire()
+        except TimeoutError:
+            raise StoreUnavailable from None
+        try:
+            yield
+        finally:
+            self._holding.release()
 
     async def project_of(self, task_id: TaskId) -> ProjectId | None:
         """Say which project a task is in."""
@@ -257,8 +279,18 @@ class HeldProject:
 
     async def append(self, batch: Batch) -> None:
         """Write the batch and move the head."""
-        await move_head(self._connection, batch)
-        await append_rows(self._connection, [batch])
+        await append_held(self._connection, batch)
+
+
+async def _in_slices(
+    rows: Sequence[Mapping[str, Any]], make: Callable[[Mapping[str, Any]], _T]
+) -> list[_T]:
+    made: list[_T] = []
+    for start in range(0, len(rows), _SLICE):
+        if start:
+            await asyncio.sleep(0)
+        made += map(make, rows[start : start + _SLICE])
+    return made
 
 
 def _logged(rows: Sequence[Mapping[str, Any]]) -> list[Logged]:

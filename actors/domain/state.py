@@ -56,7 +56,8 @@ class ProjectState:
 
     `project` is None before the project was made and after it was deleted. Only tasks
     that have comments are in `comments`; what is kept for a task is never changed but
-    replaced, so drafts may share it.
+    replaced, so drafts may share it. `tip` is the body of the event that made this
+    version, empty where it is not known: a fingerprint of all that led here.
     """
 
     project_id: ProjectId
@@ -67,6 +68,7 @@ class ProjectState:
     comments: MutableMapping[TaskId, Mapping[CommentId, Comment]] = field(
         default_factory=dict
     )
+    tip: bytes = field(default=b"", compare=False, repr=False)
 
     def apply(self, event: Event) -> None:
         """Take the next event: its version is this one's and one more."""

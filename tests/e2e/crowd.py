@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self
 
-from tests.e2e.clients import Api, Watcher, Writer
+from tests.e2e.clients import Api
 from tests.e2e.history import History
 from tests.e2e.servers import Served, until
+from tests.e2e.watchers import Watcher
+from tests.e2e.writers import Writer
 
 PROJECTS = 3
 WRITERS_A_PROJECT = 4
@@ -71,9 +73,9 @@ class Crowd:
         await until(self._all_watch, "everybody watches again")
         last = [await w.write(w.farewell()) for w in self._writers[::WRITERS_A_PROJECT]]
         heads = {
-            write.project_id: write.tries[-1].task["version"]
+            write.project_id: write.tries[-1].shown["version"]
             for write in last
-            if write.tries[-1].task is not None
+            if write.tries[-1].shown is not None
         }
         await until(
             lambda: all(watcher.has_seen(heads) for watcher in self._watchers),

@@ -1,21 +1,26 @@
-"""What clients asked, were told and saw, and what has to be true of it afterwards.
+"""What clients asked, were told and saw, and what the database holds in the end.
 
-`problems_of` compares a `History` with the `Log` that the database holds. Everything
-goes by the request's id: it stands in each event that the request caused.
+All times are of one monotonic clock, the test process's. Everything goes by the
+request's id: it stands in each event that the request caused. `tests.e2e.judge` says
+what has to be true of a `History` beside a `Log`.
 """
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-LONGEST_WAIT_SECONDS = 10.0
+from tests.e2e.past import Past
 
-_FOREVER = float("inf")
+LONGEST_WAIT_SECONDS = 10.0
+SETUP = "setup"  # the id of requests that are not recorded
+
 _SERVER_ERROR = 500
 _CLIENT_ERROR = 400
+_FRESH_SECONDS = 1.5
+_RECOVERY_SECONDS = 5.0  # after a node or the database is back
 # The server says with these that nothing was changed, and is held to it.
 _UNCHANGED = frozenset(
     {"database_unavailable", "mailbox_full", "deadline_exceeded", "actor_stopped"}
@@ -24,16 +29,21 @@ _UNCHANGED = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Try:
-    """One request and its answer; a status of None means that none came."""
+    """One request and its answer; a status of None means that none came.
+
+    `place` is the project and version that it answered with, `shown` the thing.
+    """
 
     request_id: str
     started: float
     ended: float
+    node: str = ""
     status: int | None = None
     code: str = ""
     media_type: str = ""
     is_replay: bool = False
-    task: Mapping[str, Any] | None = None
+    place: tuple[int, int] | None = None
+    shown: Mapping[str, Any] | None = None
 
     @property
     def is_done(self) -> bool:
@@ -52,12 +62,14 @@ class Try:
 class Write:
     """A change that somebody wanted, and each time they asked for it.
 
-    `kinds` are the types of the events that it is to cause.
+    `kinds` are the types of the events that it is to cause, `if_match` the version of
+    the task that it is to rest on.
     """
 
     project_id: int
     kinds: tuple[str, ...]
     key: str | None = None
+    if_match: int | None = None
     tries: list[Try] = field(default_factory=list)
 
     @property
@@ -66,21 +78,91 @@ class Write:
         return any(attempt.is_done for attempt in self.tries)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """A look at a task, at all tasks of a project, or at its log (`head`, `events`).
+
+    `wants` is the version that it named, 0 if none. `tasks` are those that it was
+    shown; it was refused, or a task was not there, when there are none.
+    """
+
+    request_id: str
+    started: float
+    ended: float
+    project_id: int
+    node: str = ""
+    user_id: int | None = None
+    status: int | None = None
+    code: str = ""
+    wants: int = 0
+    task_id: int | None = None
+    tasks: Sequence[Mapping[str, Any]] = ()
+    head: int | None = None
+    events: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lag:
+    """How long after a commit was acknowledged another node showed it, and to whom."""
+
+    project_id: int
+    version: int
+    node: str
+    what: str
+    committed: float
+    seen: float
+
+    @property
+    def seconds(self) -> float:
+        """Never less than none: a watcher may know before the writer does."""
+        return max(0.0, self.seen - self.committed)
+
+
 @dataclass(slots=True, kw_only=True)
 class Watch:
-    """One WebSocket, from its opening to its end: the frames as they came."""
+    """One WebSocket, from its opening to its end: the frames as they came.
+
+    `project_id` is what it subscribed to, from after `since`; without it, it listens.
+    A user of None sees everything.
+    """
 
     name: str
+    node: str = ""
+    user_id: int | None = None
+    project_id: int | None = None
+    since: int | None = None
+    opened: float = 0.0
     frames: list[str] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
     is_open: bool = True
     close_code: int | None = None
     last: dict[int, int] = field(default_factory=dict)
+    arrived: dict[tuple[int, int], float] = field(default_factory=dict)
 
-    def take(self, frame: str) -> None:
-        """Keep an event."""
+    def take(self, frame: str, at: float) -> None:
+        """Keep a message."""
         self.frames.append(frame)
-        event = json.loads(frame)
-        self.last[event["project_id"]] = event["version"]
+        self.times.append(at)
+        message = json.loads(frame)
+        for event in message.get("events", [message]):
+            if "by" in event:
+                self.arrived[event["project_id"], event["version"]] = at
+        version = message.get("to", message.get("version"))
+        if version is not None:
+            self.last[message["project_id"]] = version
+
+
+@dataclass(slots=True, kw_only=True)
+class Fault:
+    """Something that was done to the cluster, until it was undone.
+
+    `is_of_truth` says that a node or the database could not do its part meanwhile.
+    """
+
+    kind: str
+    began: float
+    healed: float = float("inf")
+    is_of_truth: bool = True
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,7 +170,10 @@ class History:
     """Everything that the clients of a round know."""
 
     writes: list[Write] = field(default_factory=list)
+    reads: list[Read] = field(default_factory=list)
     watches: list[Watch] = field(default_factory=list)
+    lags: list[Lag] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
 
     @property
     def acknowledged(self) -> int:
@@ -97,8 +182,27 @@ class History:
 
     @property
     def tries(self) -> Iterator[Try]:
-        """Every request."""
+        """Every request for a change."""
         return (attempt for write in self.writes for attempt in write.tries)
+
+    @property
+    def projects(self) -> frozenset[int]:
+        """What was written into."""
+        return frozenset(write.project_id for write in self.writes)
+
+    def is_calm(self, since: float, until: float) -> bool:
+        """Say whether nodes and database were well all the time."""
+        return not any(
+            fault.is_of_truth
+            and fault.began < until
+            and since < fault.healed + _RECOVERY_SECONDS
+            for fault in self.faults
+        )
+
+    def has_to_be_seen_at(self, moment: float) -> float:
+        """Say before when an acknowledged write has to be known to all nodes."""
+        long_ago = moment - _FRESH_SECONDS
+        return long_ago if self.is_calm(long_ago, moment) else float("-inf")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,9 +237,17 @@ class Log:
         return found
 
     @cached_property
-    def texts(self) -> Mapping[tuple[int, int], str]:
-        """Each event as text, by its place."""
-        return {(entry.project_id, entry.version): entry.text for entry in self.entries}
+    def by_place(self) -> Mapping[tuple[int, int], Entry]:
+        """Each event by its project and version."""
+        return {(entry.project_id, entry.version): entry for entry in self.entries}
+
+    @cached_property
+    def pasts(self) -> Mapping[int, Past]:
+        """Each project as it was at any version."""
+        events: dict[int, list[Mapping[str, Any]]] = {key: [] for key in self.heads}
+        for entry in self.entries:
+            events.setdefault(entry.project_id, []).append(entry.event)
+        return {project_id: Past(found) for project_id, found in events.items()}
 
     def of_tasks(self, project_id: int) -> Iterator[Entry]:
         """Everything that happened to the tasks of a project."""
@@ -143,138 +255,6 @@ class Log:
             if entry.project_id == project_id and "task" in entry.event:
                 yield entry
 
-    def tasks(self, project_id: int) -> dict[int, Mapping[str, Any]]:
+    def tasks(self, project_id: int) -> Mapping[int, Mapping[str, Any]]:
         """Say which tasks there must be, from nothing but the log."""
-        found: dict[int, Mapping[str, Any]] = {}
-        for entry in self.of_tasks(project_id):
-            task = entry.event["task"]
-            found[task["id"]] = task
-            if entry.event["type"] == "task_deleted":
-                del found[task["id"]]
-        return found
-
-
-def problems_of(history: History, log: Log) -> list[str]:
-    """Name everything that must not be; an empty list is what is wanted."""
-    return [
-        *_not_dense(log),
-        *(text for write in history.writes for text in _not_once(write, log)),
-        *_unasked(history, log),
-        *_out_of_order(history, log),
-        *(text for watch in history.watches for text in _misseen(watch, log)),
-        *_hanging(history),
-    ]
-
-
-def _not_dense(log: Log) -> Iterator[str]:
-    versions: dict[int, list[int]] = {project_id: [] for project_id in log.heads}
-    for entry in log.entries:
-        versions.setdefault(entry.project_id, []).append(entry.version)
-        if entry.event["version"] != entry.version:
-            yield f"project {entry.project_id}: {entry.version} is not its own version"
-    for project_id, found in versions.items():
-        head = log.heads.get(project_id)
-        if head is None or sorted(found) != list(range(1, head + 1)):
-            yield (
-                f"project {project_id}: {len(found)} events up to "
-                f"{max(found, default=0)} are not 1 to the head, {head}"
-            )
-
-
-def _not_once(write: Write, log: Log) -> Iterator[str]:
-    effects = [log.by_request.get(attempt.request_id, ()) for attempt in write.tries]
-    for attempt, effect in zip(write.tries, effects, strict=True):
-        yield from _mismatch(write, attempt, effect)
-    made = [effect for effect in effects if effect]
-    name = write.tries[0].request_id if write.tries else "nothing"
-    if len(made) > 1:
-        yield f"{name}: doubled, {len(made)} of its tries had an effect"
-    if write.is_done and not made:
-        yield f"{name}: lost, it was acknowledged and is not in the log"
-    if write.key is not None:
-        place = (made[0][-1].project_id, made[0][-1].version) if made else None
-        if log.keys.get(write.key) != place:
-            yield f"{name}: its key says {log.keys.get(write.key)}, the log {place}"
-    if made:
-        yield from _wrong_answers(write, made[0][-1])
-
-
-def _mismatch(write: Write, attempt: Try, effect: Sequence[Entry]) -> Iterator[str]:
-    kinds = tuple(entry.event["type"] for entry in effect)
-    name = attempt.request_id
-    if attempt.is_refused or attempt.is_replay:
-        if kinds:
-            yield f"{name}: it was told {attempt.code or 'of a replay'}, but {kinds}"
-    elif attempt.is_done:
-        if kinds != write.kinds:
-            word = "doubled" if len(kinds) > len(write.kinds) else "lost"
-            yield f"{name}: {word}, acknowledged {write.kinds} but logged {kinds}"
-    elif kinds not in {(), write.kinds}:
-        yield f"{name}: a half or more than a whole of {write.kinds}: {kinds}"
-    if any(entry.project_id != write.project_id for entry in effect):
-        yield f"{name}: in another project than {write.project_id}"
-
-
-def _wrong_answers(write: Write, last: Entry) -> Iterator[str]:
-    for attempt in write.tries:
-        if attempt.task is not None and attempt.task != last.event["task"]:
-            yield f"{attempt.request_id}: the answer is not what the log says"
-
-
-def _unasked(history: History, log: Log) -> Iterator[str]:
-    projects = {write.project_id for write in history.writes}
-    asked = {attempt.request_id for attempt in history.tries}
-    for entry in log.entries:
-        if entry.project_id not in projects or "task" not in entry.event:
-            continue
-        if entry.event["request_id"] not in asked:
-            yield f"project {entry.project_id}: nobody asked for {entry.version}"
-
-
-def _out_of_order(history: History, log: Log) -> Iterator[str]:
-    """Find writes that began after another was acknowledged, but come before it."""
-    spans: defaultdict[int, list[tuple[float, float, int, str]]] = defaultdict(list)
-    for attempt in history.tries:
-        for entry in log.by_request.get(attempt.request_id, ())[:1]:
-            ended = attempt.ended if attempt.is_done else _FOREVER
-            span = (attempt.started, ended, entry.version, attempt.request_id)
-            spans[entry.project_id].append(span)
-    for found in spans.values():
-        yield from _overtaken(found)
-
-
-def _overtaken(spans: Iterable[tuple[float, float, int, str]]) -> Iterator[str]:
-    by_start = sorted(spans)
-    by_end = iter(sorted(by_start, key=lambda span: span[1]))
-    ended, highest, holder = next(by_end), 0, ""
-    for started, _, version, name in by_start:
-        while ended[1] < started:
-            if ended[2] > highest:
-                highest, holder = ended[2], ended[3]
-            ended = next(by_end)
-        if version < highest:
-            yield f"{name}: reordered, {version} began after {holder}, {highest}, ended"
-
-
-def _misseen(watch: Watch, log: Log) -> Iterator[str]:
-    last: dict[int, int] = {}
-    for frame in watch.frames:
-        event = json.loads(frame)
-        project_id, version = event["project_id"], event["version"]
-        before = last.get(project_id, version - 1)
-        if version != before + 1:
-            word = "gap" if version > before else "repeat or disorder"
-            yield f"{watch.name}: {word} in {project_id}, {version} after {before}"
-        if log.texts.get((project_id, version)) != frame:
-            yield f"{watch.name}: saw {project_id}, {version} otherwise than committed"
-        last[project_id] = version
-    if watch.is_open:
-        for project_id, version in last.items():
-            if version != log.heads.get(project_id):
-                yield f"{watch.name}: saw {project_id} up to {version} only"
-
-
-def _hanging(history: History) -> Iterator[str]:
-    for attempt in history.tries:
-        if (waited := attempt.ended - attempt.started) > LONGEST_WAIT_SECONDS:
-            yield f"{attempt.request_id}: it hung for {waited:.1f} s"
+        return self.pasts[project_id].at(self.heads[project_id]).tasks

@@ -3,24 +3,28 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Self
 
 
 class Proxy:
     """Passes on what clients say, and what they are answered."""
 
-    def __init__(self, port: int):
-        self._port = port
+    def __init__(self, upstream: Path | int):
+        self._upstream = upstream
         self._tasks: set[asyncio.Task[None]] = set()
-        self.url = ""
+        self.host = ""
+        self.port = 0
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, port: int) -> AsyncIterator[Self]:
-        """Listen in front of the server on this port."""
-        proxy = cls(port)
-        server = await asyncio.start_server(proxy._serve, "127.0.0.1", 0)
-        proxy.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async def open(
+        cls, upstream: Path | int, *, host: str = "127.0.0.1"
+    ) -> AsyncIterator[Self]:
+        """Listen in front of the server on this port, or Unix socket."""
+        proxy = cls(upstream)
+        server = await asyncio.start_server(proxy._serve, host, 0)
+        proxy.host, proxy.port = server.sockets[0].getsockname()
         try:
             yield proxy
         finally:
@@ -28,10 +32,21 @@ class Proxy:
             proxy.cut()
             await asyncio.gather(*proxy._tasks, return_exceptions=True)
 
+    @property
+    def url(self) -> str:
+        """Where it is, for clients of HTTP."""
+        return f"http://{self.host}:{self.port}"
+
     def cut(self) -> None:
         """Break all connections off, without a goodbye."""
         for task in self._tasks:
             task.cancel()
+
+    async def ask(
+        self, reader: asyncio.StreamReader, upstream: asyncio.StreamWriter
+    ) -> None:
+        """Let the server have what the client says."""
+        await _pass_on(reader, upstream)
 
     async def answer(
         self, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -47,7 +62,9 @@ class Proxy:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
-            with suppress(ConnectionError):
+            # Cut off, or with nobody behind it. Nobody waits for this task, and Python
+            # 3.11 reports one that was cancelled.
+            with suppress(OSError, asyncio.CancelledError):
                 await self._connect(reader, writer)
         finally:
             writer.transport.abort()
@@ -55,13 +72,22 @@ class Proxy:
     async def _connect(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        upstream, to_server = await asyncio.open_connection("127.0.0.1", self._port)
-        asking = asyncio.create_task(_pass_on(reader, to_server))
-        try:
-            await self.answer(upstream, writer)
+        upstream, to_server = await self._dial()
+        both = (
+            asyncio.create_task(self.ask(reader, to_server)),
+            asyncio.create_task(self.answer(upstream, writer)),
+        )
+        try:  # whoever ends it ends it for the other side too
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            asking.cancel()
+            for task in both:
+                task.cancel()
             to_server.transport.abort()
+
+    async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if isinstance(self._upstream, Path):
+            return await asyncio.open_unix_connection(self._upstream)
+        return await asyncio.open_connection("127.0.0.1", self._upstream)
 
 
 class Withholding(Proxy):
@@ -94,6 +120,41 @@ class Cutting(Proxy):
             writer.write(answer)
             await writer.drain()
             left -= len(answer)
+
+
+class BlackHole(Proxy):
+    """Lets nothing through while it is dark, as a network does that loses packets.
+
+    Nothing is refused or closed. What was said meanwhile arrives when there is light
+    again, as it does by TCP.
+    """
+
+    def __init__(self, upstream: Path | int):
+        super().__init__(upstream)
+        self.light = asyncio.Event()
+        self.light.set()
+
+    async def ask(
+        self, reader: asyncio.StreamReader, upstream: asyncio.StreamWriter
+    ) -> None:
+        """Keep it until there is light."""
+        await self._hold(reader, upstream)
+
+    async def answer(
+        self, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Keep it until there is light."""
+        await self._hold(upstream, writer)
+
+    async def _hold(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        with suppress(ConnectionError):
+            while said := await reader.read(65536):
+                await self.light.wait()
+                writer.write(said)
+                await writer.drain()
+            await self.light.wait()
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

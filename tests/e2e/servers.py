@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,15 +28,23 @@ _OURS = ("BOARDCAST_", "DATABASE_URL", "REDIS_URL", "JWT_", "MONITORING_", "VAUL
 class Served:
     """The server of a data directory; it may be started again after its end.
 
-    `environ` comes on top of this process's variables, of which none is a setting.
-    It belongs to no event loop, so a fixture may keep it for several tests.
+    `environ` comes on top of this process's variables, of which none is a setting;
+    `prefix` is a command that runs the server in other surroundings. It belongs to no
+    event loop, so a fixture may keep it for several tests.
     """
 
-    def __init__(self, data_dir: Path, environ: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        data_dir: Path,
+        environ: Mapping[str, str] | None = None,
+        *,
+        prefix: Sequence[str] = (),
+    ):
         self.data_dir = data_dir
         self.url = ""
         self.process: subprocess.Popen[bytes] | None = None
         self._environ = surroundings() | dict(environ or {})
+        self._prefix = prefix
         self._out = data_dir.with_name(f"{data_dir.name}.out")
         self._log = data_dir.with_name(f"{data_dir.name}.log")
 
@@ -67,6 +75,7 @@ class Served:
     def launch(self, *options: str, port: int = 0) -> None:
         """Begin to start, in a session of its own: no terminal reaches it."""
         command = (sys.executable, "-m", "server", "serve", "--port", str(port))
+        command = (*self._prefix, *command)
         with self._out.open("wb") as out, self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 (*command, "--data-dir", str(self.data_dir), *options),
@@ -83,6 +92,11 @@ class Served:
         assert self.process is not None
         self.process.kill()
         self.process.wait(STOP_SECONDS)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, if it is there."""
+        if self.process is not None:
+            self.process.send_signal(number)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int | None:
         """Ask it to end; answers with its exit status, None if it did not run."""

@@ -28,7 +28,9 @@ from sql.database import Database
 from sql.store import Store
 from tests.e2e.clients import Api
 from tests.e2e.crowd import Crowd
-from tests.e2e.history import Entry, History, Log, problems_of
+from tests.e2e.history import History, Log
+from tests.e2e.judge import problems_of
+from tests.e2e.ledger import read_log
 from tests.e2e.proxy import Withholding
 from tests.e2e.servers import Served, scratch_server, until
 
@@ -40,12 +42,6 @@ _RECOVERY_SECONDS = 10.0
 _SHOWN_PROBLEMS = 20
 _SHOWN_LOG = 4000
 
-_EVENTS = """
-    SELECT project_id, version, body::text AS text FROM project_events
-    ORDER BY project_id, version
-"""
-_HEADS = "SELECT project_id, version FROM project_heads"
-_KEYS = "SELECT key, project_id, version FROM idempotency_keys"
 _HAS_KEY = "SELECT EXISTS (SELECT FROM idempotency_keys WHERE key = $1)"
 _TASKS_OF_TITLE = "SELECT count(*) FROM tasks WHERE title = $1"
 _CLIENTS = range(100)
@@ -217,18 +213,8 @@ async def _connection(served: Served) -> AsyncIterator[Any]:
 
 
 async def _log_of(served: Served) -> Log:
-    async with (
-        _connection(served) as connection,
-        connection.transaction(isolation="repeatable_read"),
-    ):
-        entries = await connection.fetch(_EVENTS)
-        heads = await connection.fetch(_HEADS)
-        keys = await connection.fetch(_KEYS)
-    return Log(
-        entries=[Entry(**row) for row in entries],
-        heads={row["project_id"]: row["version"] for row in heads},
-        keys={row["key"]: (row["project_id"], row["version"]) for row in keys},
-    )
+    async with _connection(served) as connection:
+        return await read_log(connection)
 
 
 async def _differences(served: Served, crowd: Crowd, log: Log) -> AsyncIterator[str]:
@@ -243,7 +229,7 @@ async def _differences(served: Served, crowd: Crowd, log: Log) -> AsyncIterator[
                     wanted,
                 ):
                     yield f"project {project_id}: the tables are not what the log says"
-                if await _listed(crowd.owner, project_id) != wanted:
+                if _by_id(await crowd.owner.tasks(project_id)) != wanted:
                     yield f"project {project_id}: the list is not what the log says"
                 for task_id in {
                     e.event["task"]["id"] for e in log.of_tasks(project_id)
@@ -264,12 +250,5 @@ async def _loaded(
     return state.version, {task["id"]: task for task in tasks}
 
 
-async def _listed(api: Api, project_id: int) -> dict[int, Mapping[str, Any]]:
-    found: dict[int, Mapping[str, Any]] = {}
-    path = f"/tasks?project_id={project_id}&limit=100"
-    cursor: str | None = ""
-    while cursor is not None:
-        page = await api.call("GET", f"{path}&cursor={cursor}" if cursor else path)
-        found |= {task["id"]: task for task in page["tasks"]}
-        cursor = page["next_cursor"]
-    return found
+def _by_id(tasks: Iterable[Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
+    return {task["id"]: task for task in tasks}

@@ -16,10 +16,11 @@ import aiohttp
 import pytest
 
 from tests.dashboards import Dashboard
-from tests.e2e.clients import Api, Writer
+from tests.e2e.clients import Api
 from tests.e2e.history import History
 from tests.e2e.proxy import Cutting
 from tests.e2e.servers import Served, scratch_server, until
+from tests.e2e.writers import Writer
 
 _CUTS = int(os.environ.get("BOARDCAST_RESUME_CUTS", "40"))
 _RESTARTS = max(2, _CUTS * 30 // 1000)

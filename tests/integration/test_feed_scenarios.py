@@ -191,10 +191,10 @@ async def test_projects_that_are_stopped_under_their_watchers(
     for _ in range(3):
         await scene.dashboard()
     registry = scene.board.app[keys.REGISTRY]
-    registry._idle_seconds = -1
     for _ in range(8):
         await scene.writers.write(4)
-        await registry.evict_idle()
+        for actor in registry:
+            await registry.drop(actor.project_id)
 
     await scene.check()
 

@@ -17,6 +17,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from redis.asyncio import Redis
 
 from actors.domain.commands import (
     UNSET,
@@ -50,6 +51,7 @@ from actors.journal import Journal
 from actors.project import ProjectActor, Surroundings
 from actors.registry import Registry
 from server.representations import EventCodec
+from server.snapshots import Snapshots
 from sql.database import Database
 from sql.store import Store
 from tests.factories import (
@@ -146,23 +148,34 @@ COMMANDS = st.one_of(
 
 
 class _Machine(RuleBasedStateMachine):
-    """Two nodes without a relay between them: each finds out when it writes."""
+    """Two nodes without a relay between them: each finds out when it writes.
 
-    def __init__(self, url: str):
+    Both let their actors go now and then, and start again from copies in Redis.
+    """
+
+    def __init__(self, url: str, redis_url: str):
         super().__init__()
         self.runner = asyncio.Runner()
-        self.runner.run(self._start(url))
+        self.runner.run(self._start(url, redis_url))
 
     def teardown(self) -> None:
         with self.runner:
             self.runner.run(self._stop())
 
-    async def _start(self, url: str) -> None:
+    async def _start(self, url: str, redis_url: str) -> None:
         self.database = await Database.open(url, size=4, timeout_seconds=10)
         self.store = Store(self.database)
         self.journals = [Journal(self.store) for _ in range(2)]
+        self.redis = Redis.from_url(redis_url)
+        identity = await self.store.identity()
+        self.archive = Snapshots(self.redis, identity, least_items=0)
+        self.archive.start()
         self.nodes = [
-            Registry(Surroundings(store=self.store, journal=journal, codec=_CODEC))
+            Registry(
+                Surroundings(store=self.store, journal=journal, codec=_CODEC),
+                archive=self.archive,
+                idle_seconds=0,
+            )
             for journal in self.journals
         ]
         for journal in self.journals:
@@ -173,6 +186,8 @@ class _Machine(RuleBasedStateMachine):
             await node.close()
         for journal in self.journals:
             await journal.close()
+        await self.archive.close()
+        await self.redis.aclose()
         await self.database.close()
 
     @initialize()
@@ -188,6 +203,10 @@ class _Machine(RuleBasedStateMachine):
     def write(self, node: int, commands: Sequence[Command]) -> None:
         commands = [self._with_own_ids(command) for command in commands]
         self.runner.run(self._write(self.nodes[node], commands))
+
+    @rule(node=st.integers(0, 1), is_kept=st.booleans())
+    def let_go(self, node: int, is_kept: bool) -> None:  # drawn
+        self.runner.run(self._let_go(self.nodes[node], is_kept))
 
     @precondition(lambda self: self.tasks > 5)
     @rule(node=st.integers(0, 1), is_first=st.booleans())
@@ -231,6 +250,17 @@ class _Machine(RuleBasedStateMachine):
     def _task_id(self, number: int) -> TaskId:
         return TaskId(self.project_id * 1000 + number)
 
+    async def _let_go(self, node: Registry, is_kept: bool) -> None:  # drawn
+        """Start again from the database, the last copy, or one of this moment."""
+        actor = node.live(self.project_id)
+        await node.evict_idle()
+        if is_kept and actor is not None and actor.state.project is not None:
+            async with asyncio.timeout(5):
+                while self.archive._kept.get(self.project_id) != actor.state.version:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+        found = (await node.get(self.project_id)).state
+        assert found == await self.store.load(self.project_id)
+
     async def _write(self, node: Registry, commands: Sequence[Command]) -> None:
         actor = await node.get(self.project_id)
         old, before = deepcopy(actor.state), actor.state.version
@@ -269,11 +299,11 @@ async def _insert_users(url: str) -> None:
     await database.close()
 
 
-def test_state_matches_database(database_url: str) -> None:
+def test_state_matches_database(database_url: str, redis_url: str) -> None:
     asyncio.run(_insert_users(database_url))
 
     run_state_machine_as_test(
-        partial(_Machine, database_url),  # type: ignore[arg-type]  # any factory does
+        partial(_Machine, database_url, redis_url),  # type: ignore[arg-type]  # any factory does
         settings=settings(
             max_examples=12,
             stateful_step_count=20,

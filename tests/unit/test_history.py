@@ -1,4 +1,4 @@
-"""The judge of the kill tests, tried with histories that are doctored."""
+"""The judge of writes, tried with histories that are doctored."""
 
 import json
 from collections.abc import Iterable
@@ -11,8 +11,8 @@ from tests.e2e.history import (
     Try,
     Watch,
     Write,
-    problems_of,
 )
+from tests.e2e.judge import problems_of
 
 _PROJECT = 7
 
@@ -115,9 +115,43 @@ def test_writes_at_the_same_time_may_have_either_order() -> None:
 
 def test_an_answer_that_differs_from_the_log_is_found() -> None:
     write = _write("a")
-    write.tries = [replace(write.tries[0], task={"id": 1, "title": "another"})]
+    write.tries = [replace(write.tries[0], shown={"id": 1, "title": "another"})]
 
     assert _is_found("the answer is not", _history(write), _log("a"))
+
+
+def test_a_place_that_differs_from_the_log_is_found() -> None:
+    write = _write("b")
+    right, wrong = (_PROJECT, 2), (_PROJECT, 1)
+    write.tries = [replace(write.tries[0], place=right)]
+    history = _history(_write("a"), write)
+
+    assert problems_of(history, _log("a", "b")) == []
+    write.tries = [replace(write.tries[0], place=wrong)]
+    assert _is_found("it was told (7, 1)", history, _log("a", "b"))
+
+
+def test_a_write_over_another_than_it_named_is_found() -> None:
+    write = _write("c")
+    history = _history(_write("a"), _write("b"), write)
+
+    write.if_match = 2
+    assert problems_of(history, _log("a", "b", "c")) == []
+    write.if_match = 1
+    assert _is_found("lost update, it overwrote 2", history, _log("a", "b", "c"))
+
+
+def test_two_answers_to_one_idempotency_key_are_found() -> None:
+    write = _write("first", key="k")
+    task = {"id": 1, "title": "Write it", "version": 1}
+    again = {**task, "title": "another"}
+    write.tries = [
+        replace(write.tries[0], shown=task),
+        replace(write.tries[0], request_id="again", is_replay=True, shown=again),
+    ]
+    log = _log("first", keys={"k": (_PROJECT, 1)})
+
+    assert _is_found("again: the answer is not", _history(write), log)
 
 
 def test_what_a_watcher_missed_saw_twice_or_too_late_is_found() -> None:
@@ -168,7 +202,7 @@ def _write(
     code: str = "",
 ) -> Write:
     attempt = Try(
-        request_id=request_id, started=0, ended=1, status=status, code=code, task=None
+        request_id=request_id, started=0, ended=1, status=status, code=code, shown=None
     )
     return Write(project_id=_PROJECT, kinds=kinds, key=key, tries=[attempt])
 
@@ -177,7 +211,10 @@ def _history(*writes: Write, log: Log | None = None) -> History:
     """Clients that made these writes, and one that saw everything of a log."""
     watches = []
     if log is not None:
-        watches = [Watch(name="watcher", frames=[entry.text for entry in log.entries])]
+        watch = Watch(name="watcher")
+        for entry in log.entries:
+            watch.take(entry.text, 1.0)
+        watches = [watch]
     return History(writes=list(writes), watches=watches)
 
 
@@ -197,6 +234,6 @@ def _entries(request_ids: Iterable[str]) -> Iterable[Entry]:
             "project_id": _PROJECT,
             "version": version,
             "request_id": request_id,
-            "task": {"id": 1, "title": "Write it"},
+            "task": {"id": 1, "title": "Write it", "version": version},
         }
         yield Entry(project_id=_PROJECT, version=version, text=json.dumps(event))

@@ -17,11 +17,12 @@ from actors.domain.model import Caller, ProjectId, TaskId, UserId
 from actors.domain.state import ProjectState
 from actors.feed import Feed
 from actors.journal import Journal
-from actors.ports import Audience, Ending, Frames
+from actors.ports import Audience, Ending, Frames, NoMeter
 from actors.project import ProjectActor, Surroundings
 from actors.recalls import Source
 from actors.registry import Registry
 from actors.seats import Watcher
+from actors.slots import Capacity
 from server.representations import EventCodec
 from server.wording import Words
 from tests.factories import (
@@ -139,6 +140,7 @@ class FakeStore:
     @asynccontextmanager
     async def exclusive(self, project_id: ProjectId) -> AsyncIterator["FakeHeld"]:
         self.locks += 1
+        await self.gate.wait()
         if project_id not in self.states:
             raise ProjectNotFound
         held = FakeHeld(self, project_id)
@@ -159,6 +161,7 @@ class FakeStore:
         state = self.state(batch.project_id)
         assert state.version == batch.expected
         apply_all(state, [entry.event for entry in batch.entries])
+        state.tip = batch.entries[-1].body if batch.entries else state.tip
         log = self.logs.setdefault(batch.project_id, [])
         log += [entry.body for entry in batch.entries]
 
@@ -323,6 +326,34 @@ def _pieces(body: bytes) -> Frames:
     return tuple(line[start : start + size] for start in range(0, len(line), size))
 
 
+class FakeArchive:
+    """Keeps what it is offered."""
+
+    def __init__(self) -> None:
+        self.kept: dict[ProjectId, ProjectState] = {}
+        self.offered: list[ProjectState] = []
+
+    async def find(self, project_id: ProjectId) -> ProjectState | None:
+        return deepcopy(self.kept.get(project_id))
+
+    def offer(self, state: ProjectState) -> None:
+        self.offered.append(deepcopy(state))
+
+
+class FakeMeter(NoMeter):
+    """Remembers what was loaded, and what was evicted."""
+
+    def __init__(self) -> None:
+        self.sources: list[str] = []
+        self.reasons: list[str] = []
+
+    def loaded(self, source: str, seconds: float) -> None:
+        self.sources.append(source)
+
+    def evicted(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+
 @dataclass
 class Node:
     """A registry with all it needs, over a fake store."""
@@ -334,6 +365,8 @@ class Node:
     registry: Registry
     clock: FakeClock
     wording: LineWording
+    archive: "FakeArchive"
+    meter: "FakeMeter"
 
     async def actor(self, project_id: int = PROJECT) -> ProjectActor:
         return await self.registry.get(ProjectId(project_id))
@@ -341,9 +374,15 @@ class Node:
 
 @asynccontextmanager
 async def running_node(
-    store: FakeStore | None = None, *, mailbox_size: int = 1024, batch_limit: int = 256
+    store: FakeStore | None = None,
+    *,
+    capacity: Capacity | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Node]:
-    """Start a node; a new store holds one empty project of Ada's."""
+    """Start a node; a new store holds one empty project of Ada's.
+
+    `settings` are of its `Surroundings`.
+    """
     if store is None:
         store = FakeStore()
         store.make_project()
@@ -361,19 +400,27 @@ async def running_node(
     wording = LineWording()
     source = Source(log=store, codec=EventCodec(), find=find, look=look)
     feed = Feed(source, wording)
-    clock = FakeClock()
+    clock, archive, meter = FakeClock(), FakeArchive(), FakeMeter()
     around = Surroundings(
         store=store,
         journal=journal,
         codec=EventCodec(),
         feeds=(recorder, feed),
-        mailbox_size=mailbox_size,
-        batch_limit=batch_limit,
+        **{"meter": meter, **settings},
     )
-    registry = Registry(around, clock=clock, idle_seconds=600)
+    registry = Registry(
+        around,
+        archive=archive,
+        capacity=capacity or Capacity(),
+        idle_seconds=600,
+        is_watched=feed.is_watched,
+        clock=clock,
+    )
     journal.start()
     try:
-        yield Node(store, journal, recorder, feed, registry, clock, wording)
+        yield Node(
+            store, journal, recorder, feed, registry, clock, wording, archive, meter
+        )
     finally:
         store.gate.set()
         store.load_gate.set()

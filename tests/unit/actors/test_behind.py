@@ -68,8 +68,7 @@ async def lose(node: Node, *numbers: int) -> None:
     before, log = deepcopy(node.store.state()), list(node.store.logs[PROJECT])
     await write(node, *numbers)
     node.store.states[PROJECT], node.store.logs[PROJECT] = before, log
-    node.clock.advance(601)
-    await node.registry.evict_idle()
+    await node.registry.drop(PROJECT)
     await node.actor()
 
 
@@ -110,8 +109,7 @@ async def test_who_is_shut_out_while_the_state_is_written_does_not_get_it(
 
 async def test_a_project_that_is_gone_ends_no_listener_for_good(node: Node) -> None:
     slow = await left_behind(node, ADA)
-    node.clock.advance(601)
-    await node.registry.evict_idle()
+    await node.registry.drop(PROJECT)
     del node.store.states[PROJECT]
 
     slow.fake.read()

@@ -235,8 +235,7 @@ async def test_a_reply_comes_after_what_was_published_before_it(node: Node) -> N
 async def test_what_another_node_wrote_meanwhile_is_no_gap(node: Node) -> None:
     socket = await subscribed(node)
     await write(node, 1)
-    node.clock.advance(601)
-    assert await node.registry.evict_idle() == 1
+    await node.registry.drop(PROJECT)
     for number in range(10, 15):
         node.store.write(create(number))
 
@@ -251,8 +250,7 @@ async def test_who_was_removed_by_another_node_gets_nothing_of_what_followed(
 ) -> None:
     node.store.write(make_command(PutMember, user_id=BOB))
     bob, ada = await subscribed(node, user_id=BOB), await subscribed(node)
-    node.clock.advance(601)
-    await node.registry.evict_idle()
+    await node.registry.drop(PROJECT)
     node.store.write(make_command(RemoveMember, user_id=BOB))
     node.store.write(create(1))
 
@@ -270,8 +268,7 @@ async def test_who_was_removed_elsewhere_gets_nothing_that_was_read_for_others(
     bob = await subscribed(node, user_id=BOB)
     bob.fake.kept = BUFFER_BYTES
     await write(node, 1)
-    node.clock.advance(601)
-    await node.registry.evict_idle()
+    await node.registry.drop(PROJECT)
     node.store.write(make_command(RemoveMember, user_id=BOB))
     await write(node, 1, start=2)
     ada = await subscribed(node, since=2)
@@ -400,8 +397,7 @@ async def test_a_new_role_in_a_project_at_rest_is_looked_at_on_return(
 ) -> None:
     ada = await subscribed(node, session=5)
     same = await subscribed(node, session=6)
-    node.clock.advance(601)
-    await node.registry.evict_idle()
+    await node.registry.drop(PROJECT)
 
     node.feed.reseat({5: UserRole.ADMIN, 6: UserRole.USER})
 
@@ -589,8 +585,7 @@ async def test_comments_are_not_lost_in_a_project_at_rest(node: Node) -> None:
     for number in (1, 2):
         await actor.ask(make_command(AddComment, task_id=1, comment_id=number))
         await settle()
-    node.clock.advance(601)
-    await node.registry.evict_idle()
+    await node.registry.drop(PROJECT)
 
     slow.fake.read()
     await until(lambda: slow.lag is None and not slow.seats[0].is_waiting)
@@ -890,8 +885,7 @@ async def test_who_is_removed_while_waiting_gets_no_later_state(
     node.feed.attach(bob)
     bob.fake.kept = BUFFER_BYTES
     await write(node, 1)
-    node.clock.advance(601)
-    await node.registry.evict_idle()
+    await node.registry.drop(PROJECT)
     for number in range(10, 20):
         node.store.write(create(number))
     actor = await node.actor()

@@ -237,6 +237,24 @@ async def test_who_left_is_not_told(journal: Journal, store: FakeStore) -> None:
     assert store.state(1).version == 2
 
 
+async def test_who_is_stuck_for_too_long_is_not_sent_at_all(store: FakeStore) -> None:
+    journal = Journal(store, patience_seconds=0.01)
+    journal.start()
+    store.gate.clear()
+    first = commit(journal, 1)
+    await store.reached()
+    stuck = commit(journal, 2)
+    await asyncio.sleep(0.02)
+
+    store.gate.set()
+
+    with pytest.raises(StoreUnavailable):
+        await stuck
+    assert await first
+    assert committed_in(store) == [[1]]
+    await journal.close()
+
+
 class CountingMeter(NoMeter):
     def __init__(self) -> None:
         self.events: list[int] = []

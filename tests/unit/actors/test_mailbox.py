@@ -40,6 +40,22 @@ async def test_commands_are_taken_in_order_up_to_the_limit() -> None:
     assert await asyncio.gather(*asked) == [ANSWER] * 3
 
 
+async def test_who_takes_more_does_not_wait() -> None:
+    mailbox = Mailbox(10)
+
+    assert mailbox.take_more(10) == []
+    asked = [ask(mailbox, number) for number in (1, 2, 3)]
+    await settle()
+    taken = [mailbox.take_more(limit) for limit in (0, 2, 10)]
+
+    assert [len(batch) for batch in taken] == [0, 2, 1]
+    mailbox.close()
+    for batch in taken:
+        for envelope in batch:
+            envelope.answer(ANSWER)
+    assert await asyncio.gather(*asked) == [ANSWER] * 3
+
+
 async def test_a_full_mailbox_refuses_at_once() -> None:
     mailbox = Mailbox(1)
     waiting = ask(mailbox)

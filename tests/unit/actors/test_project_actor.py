@@ -31,7 +31,8 @@ from actors.domain.errors import (
 )
 from actors.domain.events import Batch, TaskCreated
 from actors.domain.model import MemberRole, TaskId, UserRole
-from actors.project import ProjectActor
+from actors.ports import NoMeter
+from actors.project import _CAREFUL_TURNS, ProjectActor
 from tests.factories import (
     ADA,
     BOB,
@@ -417,6 +418,94 @@ async def test_who_is_behind_twice_locks_the_project(node: Node) -> None:
     assert actor.state == node.store.state()
 
 
+async def test_after_a_race_a_project_is_locked_first_until_it_is_quiet(
+    node: Node,
+) -> None:
+    actor = await node.actor()
+    node.store.intruders.extend([create(8), create(9)])
+    await actor.ask(create(1))
+    node.store.write(create(10))
+
+    answers = [await actor.ask(create(number)) for number in range(20, 40)]
+
+    assert [answer.version for answer in answers] == list(range(6, 26))
+    assert node.store.locks == 1 + 1 + _CAREFUL_TURNS
+    assert len(node.store.appends) == 2 + 20 - 1 - _CAREFUL_TURNS
+
+
+async def test_who_comes_while_a_lock_is_waited_for_goes_along(node: Node) -> None:
+    actor = await node.actor()
+    node.store.intruders.extend([create(8), create(9)])
+    await actor.ask(create(1))
+    node.store.gate.clear()
+    first = asyncio.create_task(actor.ask(create(2)))
+    await settle()
+    others = asyncio.create_task(ask_all(actor, create(3), create(4)))
+    await settle()
+
+    node.store.gate.set()
+    answers = [await first, *await others]
+
+    assert committed(answers) == [5, 6, 7]
+    assert node.store.locks == 1 + 1
+
+
+async def test_who_is_refused_under_the_lock_is_found_alone(node: Node) -> None:
+    actor = await node.actor()
+    node.store.intruders.extend([create(8), create(9)])
+    await actor.ask(create(1))
+    node.store.refuse = refuse_title("poison", UserNotFound())
+
+    answers = await ask_all(actor, create(2), create(3, title="poison"), create(4))
+
+    assert committed(answers) == [5, 6]
+    assert isinstance(answers[1], UserNotFound)
+
+
+async def test_who_cannot_be_locked_goes_the_other_way_next_time(node: Node) -> None:
+    """It may be too far behind to catch up while others wait for the lock."""
+    actor = await node.actor()
+    node.store.intruders.extend([create(8), create(9)])
+    await actor.ask(create(1))
+    node.store.write(create(10))
+    node.store.read_errors.append(StoreUnavailable())
+
+    with pytest.raises(StoreUnavailable):
+        await actor.ask(create(2))
+    answer = await actor.ask(create(3))
+
+    assert answer.version == 6
+    assert node.store.locks == 2
+
+
+class CountingMeter(NoMeter):
+    def __init__(self) -> None:
+        self.counted: list[tuple[str, int]] = []
+
+    def conflicted(self, commands: int) -> None:
+        self.counted.append(("conflict", commands))
+
+    def caught_up(self, events: int) -> None:
+        self.counted.append(("catch-up", events))
+
+    def locked(self) -> None:
+        self.counted.append(("lock", 1))
+
+
+async def test_races_are_counted() -> None:
+    async with running_node(meter=(meter := CountingMeter())) as node:
+        node.store.intruders.extend([create(8), create(9)])
+        await ask_all(await node.actor(), create(1), create(2), create(3))
+
+    assert meter.counted == [
+        ("conflict", 3),
+        ("catch-up", 1),
+        ("conflict", 3),
+        ("catch-up", 1),
+        ("lock", 1),
+    ]
+
+
 async def test_a_locked_project_may_have_nothing_left_to_write(node: Node) -> None:
     node.store.write(create(5))
     actor = await node.actor()
@@ -565,6 +654,24 @@ def _lose_under_lock(store: FakeStore) -> Callable[[Batch], Exception | None]:
         return None
 
     return refuse
+
+
+async def test_who_waits_behind_a_turn_that_is_stuck_is_answered_in_time() -> None:
+    async with running_node(patience_seconds=0.05) as node:
+        actor = await node.actor()
+        node.store.gate.clear()
+        first = asyncio.create_task(actor.ask(create(1)))
+        await node.store.reached()
+
+        with pytest.raises(DeadlineExceeded):
+            await actor.ask(create(2))
+        with pytest.raises(OutcomeUnknown):
+            await first
+        node.store.gate.set()
+        await settle()
+
+        assert sorted(node.store.state().tasks) == [1]
+        assert actor.state == node.store.state()
 
 
 async def test_those_who_wait_for_an_actor_that_failed_are_answered(

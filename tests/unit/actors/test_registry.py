@@ -118,14 +118,16 @@ async def test_a_load_that_failed_when_all_had_left_is_forgotten(node: Node) -> 
     assert (await node.actor()).project_id == PROJECT
 
 
-async def test_a_load_has_a_time_limit(
-    node: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("actors.registry._LOAD_SECONDS", 0)
-    node.store.load_gate.clear()
+async def test_who_waits_for_a_load_has_a_time_limit_and_the_load_has_none() -> None:
+    async with running_node(patience_seconds=0.01) as node:
+        node.store.load_gate.clear()
 
-    with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailable):
+            await node.actor()
+        node.store.load_gate.set()
         await node.actor()
+
+    assert node.store.loads[PROJECT] == 1
 
 
 async def test_a_new_project_is_live_and_durable(node: Node) -> None:
@@ -279,6 +281,7 @@ async def test_a_defect_stops_the_actor_and_is_forgiven_once_it_ends_well(
     await node.actor()
     node.clock.advance(601)
     await node.registry.evict_idle()
+    await settle()
     assert node.registry._failures == {}
 
 
@@ -398,7 +401,10 @@ async def test_an_actor_ahead_of_its_database_is_read_anew(node: Node) -> None:
     assert (await node.actor()).state.tasks == {}
 
 
-async def test_an_actor_that_is_used_while_others_are_evicted_stays(node: Node) -> None:
+async def test_an_actor_that_is_used_while_others_are_evicted_stays(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.slots._LOOKED_AT", 1)
     node.store.make_project(NEW)
     await node.actor()
     second = await node.actor(NEW)

@@ -2,13 +2,14 @@ from server.merging import Totals, parsed
 from server.metrics import Metrics
 
 
-def counted(requests: int, *, in_flight: int = 0, is_local: bool = False) -> Metrics:
+def counted(requests: int, *, in_flight: int = 0, answer: bool = False) -> Metrics:
     metrics = Metrics()
     metrics.http.in_flight = in_flight
     timing = metrics.http.timing("GET", "/tasks", 200)
     for _ in range(requests):
         timing.observe(0.04)
-    metrics.sample("limits_local", "Whether limits are local.", lambda: is_local)
+    metrics.sample("limits_local", "Whether limits are local.", lambda: answer)
+    metrics.sample("bus_connected", "Whether hints come.", lambda: answer)
     metrics.limited('a "quoted" one')
     return metrics
 
@@ -58,13 +59,15 @@ def test_counters_histograms_and_gauges_add_up():
     assert [shown[bucket] for bucket in buckets] == [0, 7]
 
 
-def test_a_yes_of_all_is_one_yes():
+def test_a_yes_or_no_stays_one():
     totals = Totals()
 
-    for worker in (1, 2):
-        totals.take(worker, counted(1, is_local=True).page())
+    for worker, answer in enumerate((True, True, False)):
+        totals.take(worker, counted(1, answer=answer).page())
 
-    assert values(totals.page(2, 0))["boardcast_limits_local"] == 1
+    shown = values(totals.page(3, 0))
+    assert shown["boardcast_limits_local"] == 1  # of any
+    assert shown["boardcast_bus_connected"] == 0  # of all
 
 
 def test_a_time_of_creation_is_the_earliest():

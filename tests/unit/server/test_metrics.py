@@ -71,6 +71,24 @@ def test_a_sample_is_read_when_somebody_looks():
     assert value(metrics, "boardcast_websockets") == 1
 
 
+def test_races_between_nodes_are_counted():
+    metrics = Metrics()
+
+    metrics.conflicted(3)
+    metrics.caught_up(5)
+    metrics.locked()
+
+    page = metrics.page().decode()
+    for line in (
+        "boardcast_conflicts_total 1.0",
+        "boardcast_retried_commands_total 3.0",
+        "boardcast_catch_ups_total 1.0",
+        "boardcast_caught_up_events_total 5.0",
+        "boardcast_exclusive_turns_total 1.0",
+    ):
+        assert f"\n{line}\n" in page
+
+
 async def test_the_page_is_what_prometheus_reads(aiohttp_client: AiohttpClient):
     client = await aiohttp_client(small_app(METRICS))
     await client.get("/metrics")

@@ -38,6 +38,11 @@ async def count_users(database: Database) -> int:
         return int(await connection.fetchval("SELECT count(*) FROM users"))
 
 
+async def server_pid(database: Database) -> int:
+    async with database.connection() as connection:
+        return int(connection.get_server_pid())
+
+
 async def run(database: Database, sql: str) -> None:
     async with database.connection() as connection:
         await connection.execute(sql)
@@ -226,6 +231,8 @@ async def test_every_constraint_that_has_a_name_is_there(database: Database) -> 
         asyncpg.SerializationError(),
         asyncpg.LockNotAvailableError(),
         asyncpg.ReadOnlySQLTransactionError(),
+        asyncpg.IdleInTransactionSessionTimeoutError(),
+        asyncpg.PostgresIOError(),
     ],
 )
 def test_a_database_in_trouble_is_unavailable(error: Exception) -> None:
@@ -263,5 +270,75 @@ async def test_settings_are_those_of_every_connection(database_url: str) -> None
 
     async with database.connection() as connection:
         assert await connection.fetchval("SHOW plan_cache_mode") == "force_custom_plan"
-        assert await connection.fetchval("SHOW lock_timeout") == "5s"
+        assert await connection.fetchval("SHOW lock_timeout") == "1500ms"
+    await database.close()
+
+
+FULL = """
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = '53100'; END $$;
+    CREATE TRIGGER full_disk BEFORE INSERT ON users EXECUTE FUNCTION refuse();
+"""
+
+
+async def test_a_full_disk_is_told_as_such_and_nothing_is_kept(
+    database: Database,
+) -> None:
+    await run(database, FULL)
+
+    with pytest.raises(StoreUnavailable):
+        async with database.statement() as connection:
+            await connection.execute(MAKE_USER)
+    with pytest.raises(StoreUnavailable):
+        await run_in_transaction(database, MAKE_USER)
+
+    assert await count_users(database) == 0
+
+
+async def test_who_is_idle_in_a_transaction_loses_what_is_locked(
+    database_url: str,
+) -> None:
+    """A node that was frozen holds up nobody for longer than they wait."""
+    database = await Database.open(database_url, size=2, timeout_seconds=1)
+    await insert_users(database, 1)
+    lock = "SELECT id FROM users WHERE id = 1 FOR UPDATE"
+
+    async def fall_asleep() -> None:
+        async with database.transaction() as connection:
+            await connection.execute(lock)
+            locked.set()
+            await asyncio.sleep(0.9)
+            await connection.execute("SELECT 1")
+
+    locked = asyncio.Event()
+    asleep = asyncio.create_task(fall_asleep())
+    await locked.wait()
+    await run(database, lock)
+
+    with pytest.raises(StoreUnavailable):
+        await asleep
+    await database.close()
+
+
+async def test_a_slow_statement_ends_with_a_clear_answer(database_url: str) -> None:
+    """The server is done with it before this side gives up."""
+    database = await Database.open(database_url, size=1, timeout_seconds=0.5)
+    pid = await server_pid(database)
+
+    with pytest.raises(StoreUnavailable):
+        async with database.statement() as connection:
+            await connection.execute(LONG)
+
+    assert await server_pid(database) == pid
+    await database.close()
+
+
+async def test_what_may_take_longer_does(database_url: str) -> None:
+    database = await Database.open(database_url, size=1, timeout_seconds=0.2)
+
+    async with database.transaction(timeout_seconds=5) as connection:
+        await connection.execute("SELECT pg_sleep(0.5)", timeout=5)
+
+    async with database.connection() as connection:
+        assert await connection.fetchval("SHOW statement_timeout") == "180ms"
     await database.close()

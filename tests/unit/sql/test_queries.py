@@ -193,7 +193,12 @@ HOT: list[tuple[str, str, tuple[object, ...], set[str]]] = [
         (77,),
         {"projects_owner_idx", "members_user_idx"},
     ),
-    ("projects", "get_project", (77,), {"projects_pkey", "project_heads_pkey"}),
+    (
+        "projects",
+        "get_project",
+        (77,),
+        {"projects_pkey", "project_heads_pkey", "project_events_pkey"},
+    ),
     ("projects", "get_inbox_id", (76,), {"projects_inbox_key"}),
     ("members", "list_members", (77,), {"members_pkey"}),
     ("idempotency_keys", "get_key", (77, "k77"), {"idempotency_keys_pkey"}),

@@ -13,11 +13,12 @@ from actors.domain.commands import (
     CreateTask,
     DeleteProject,
     DeleteTask,
+    IdempotencyKey,
     PutMember,
     UpdateProject,
     UpdateTask,
 )
-from actors.domain.errors import ProjectNotFound
+from actors.domain.errors import ProjectNotFound, StoreUnavailable
 from actors.domain.events import Batch
 from actors.domain.model import (
     MemberRole,
@@ -222,15 +223,75 @@ async def test_who_holds_a_project_writes_without_a_race(
     state = await make_project(store)
     batch = make_batch(state, create(1))
 
+    async def rival() -> int:
+        async with store.exclusive(PROJECT) as held:
+            return held.version
+
     async with store.exclusive(PROJECT) as held:
         assert len(await held.events_since(0)) == 1
-        rival = asyncio.create_task(store.append([batch]))
+        waiting = asyncio.create_task(rival())
         while not await is_somebody_waiting_for_a_lock(database):
-            assert not rival.done()
+            assert not waiting.done()
         await held.append(batch)
 
-    assert await rival == frozenset()
+    assert await waiting == state.version
     assert await store.load(PROJECT) == state
+
+
+@pytest.mark.parametrize("key", [None, make_key()], ids=["at_once", "by_statements"])
+async def test_who_meets_a_held_project_does_not_wait_for_it(
+    store: Store,
+    key: IdempotencyKey | None,  # with one it takes several statements
+) -> None:
+    state = await make_project(store)
+    other = await make_project(store, project_id=8)
+    batches = [
+        make_batch(state, create(1, key=key)),
+        make_batch(other, create(2, key=key and make_key("k-2"))),
+    ]
+
+    async with store.exclusive(PROJECT):
+        written = await store.append(batches)
+
+    assert written == {8}
+    assert await store.load(other.project_id) == other
+
+
+@pytest.mark.parametrize("key", [None, make_key()], ids=["at_once", "by_statements"])
+async def test_who_holds_a_project_writes_what_is_next_only(
+    store: Store,
+    key: IdempotencyKey | None,  # with one it takes several statements
+) -> None:
+    state = await make_project(store)
+    make_batch(state, create(1))
+    late = make_batch(state, create(2, key=key))
+
+    with pytest.raises(ValueError, match="is not at"):
+        await hold_and_write(store, late)
+
+
+async def hold_and_write(store: Store, batch: Batch) -> None:
+    async with store.exclusive(batch.project_id) as held:
+        await held.append(batch)
+
+
+async def test_projects_that_are_fought_over_leave_connections_to_the_rest(
+    store: Store, database_url: str
+) -> None:
+    await make_project(store)
+    small = await Database.open(database_url, size=2, timeout_seconds=1)
+    node = Store(small)
+
+    async with store.exclusive(PROJECT):
+        batch = Batch(project_id=PROJECT, expected=1, entries=())
+        waiting = [asyncio.create_task(hold_and_write(node, batch)) for _ in range(5)]
+        await asyncio.sleep(0.05)
+        async with asyncio.timeout(0.5):
+            await node.ping()
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert {type(answer) for answer in answers} == {StoreUnavailable}
+    await small.close()
 
 
 async def hold_and_fail(store: Store, batch: Batch) -> None:

@@ -1,0 +1,231 @@
+"""Two workers against one, and twenty thousand sockets on two.
+
+All is on the cores of this machine: the workers, PostgreSQL, Valkey and who asks.
+Exits with 1 where a goal is missed.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from time import perf_counter
+
+import uvloop
+
+from loadtests.crowd import Crowd
+from loadtests.generator import Client, Result, http_request, run
+from loadtests.goals import Goal, report
+from loadtests.servers import (
+    Server,
+    boardcast,
+    cpu_seconds,
+    hire,
+    resident_bytes,
+    scratch,
+)
+from loadtests.sides import sample
+from server.embedded import Embedded, Servers
+
+_HOST = "127.0.0.1"
+_CONNECTIONS = 64
+_PROJECTS = 20
+_SOCKETS_A_USER = 200
+_CROWDS = 2
+_SETTLE_SECONDS = 3.0
+_IDLE_SECONDS = 15.0
+_EVENTS = 20
+# Of twenty requests: what a dashboard and its people do.
+_MIX = ("one",) * 12 + ("list",) * 4 + ("update",) * 2 + ("create",) * 2
+
+
+@asynccontextmanager
+async def _running(
+    stores: Servers, data_dir: Path, workers: int
+) -> AsyncIterator[Server]:
+    async with boardcast(
+        data_dir,
+        BOARDCAST_WORKERS=str(workers),
+        BOARDCAST_LOGIN_LIMIT_PER_MINUTE="0",
+        BOARDCAST_SOCKETS_PER_USER="20000",
+        DATABASE_URL=stores.database_url or "",
+        REDIS_URL=stores.redis_url or "",
+    ) as server:
+        yield server
+
+
+def _members(pid: int) -> list[int]:
+    """List the processes that serve: the workers, or the one that there is (Linux)."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children] or [pid]
+
+
+async def _projects(server: Server) -> list[tuple[int, list[int]]]:
+    """Make projects, each with tasks."""
+    made = []
+    async with Client.open(_HOST, server.port) as client:
+
+        async def post(path: str, body: object) -> int:
+            data = json.dumps(body).encode()
+            request = http_request("POST", path, token=server.token, body=data)
+            return int(json.loads(await client.ask(request))["id"])
+
+        for number in range(_PROJECTS):
+            project_id = await post("/projects", {"name": f"Project {number}"})
+            tasks = [
+                await post("/tasks", {"title": f"Task {n}", "project_id": project_id})
+                for n in range(10)
+            ]
+            made.append((project_id, tasks))
+    return made
+
+
+async def _mixed(
+    server: Server, projects: list[tuple[int, list[int]]], seconds: float
+) -> Result:
+    def make(number: int) -> bytes:
+        project_id, tasks = projects[number % len(projects)]
+        task_id = tasks[number % len(tasks)]
+        kind = _MIX[number * 7 % len(_MIX)]
+        body = b""
+        method, path = "GET", f"/tasks/{task_id}"
+        if kind == "list":
+            path = f"/tasks?project_id={project_id}&limit=20"
+        elif kind == "update":
+            method, body = "PUT", json.dumps({"title": f"Changed {number}"}).encode()
+        elif kind == "create":
+            method, path = "POST", "/tasks"
+            task = {"title": f"Made {number}", "project_id": project_id}
+            body = json.dumps(task).encode()
+        return http_request(method, path, token=server.token, body=body)
+
+    result = await run(
+        _HOST, server.port, make, connections=_CONNECTIONS, seconds=seconds
+    )
+    if result.errors:
+        sys.exit(f"errors under load: {result.statuses}: {result.body[:300]!r}")
+    return result
+
+
+async def _throughput(options: argparse.Namespace, stores: Servers) -> list[Goal]:
+    with scratch() as root:
+        ratios = []
+        for number in range(options.rounds):
+            rates = []
+            for workers in (1, 2):
+                directory = root / f"{number}-{workers}"
+                async with _running(stores, directory, workers) as server:
+                    rates.append(await _rate(server, options.seconds))
+            ratios.append(rates[1] / rates[0])
+    return [Goal("two workers, times one", statistics.median(ratios), 1.4)]
+
+
+async def _rate(server: Server, seconds: float) -> float:
+    projects = await _projects(server)
+    await _mixed(server, projects, 2.0)
+    members = _members(server.pid)
+    worked = [cpu_seconds(pid) for pid in members]
+    mine, began = cpu_seconds_of_this(), perf_counter()
+    result = await _mixed(server, projects, seconds)
+    took = perf_counter() - began
+    shares = [
+        (cpu_seconds(pid) - before) / took
+        for pid, before in zip(members, worked, strict=True)
+    ]
+    asked = (cpu_seconds_of_this() - mine) / took
+    busy = ", ".join(f"{share:.0%}" for share in shares)
+    print(
+        f"{len(members)} serving: {result.rate:.0f} requests/s;"
+        f" of a core: {busy}; who asks {asked:.0%}"
+    )
+    return result.rate
+
+
+def cpu_seconds_of_this() -> float:
+    """Tell how much this process has worked so far."""
+    return cpu_seconds(int(Path("/proc/self").readlink().name))
+
+
+async def _sockets(options: argparse.Namespace, stores: Servers) -> list[Goal]:
+    with scratch() as root:
+        async with _running(stores, root / "sockets", 2) as server:
+            tokens = await hire(server, options.sockets // _SOCKETS_A_USER)
+            members = _members(server.pid)
+            before = sum(resident_bytes(pid) for pid in members)
+            async with _gathered(server, tokens) as crowds:
+                return await _watched(server, crowds, before, options.sockets)
+
+
+@asynccontextmanager
+async def _gathered(server: Server, tokens: list[str]) -> AsyncIterator[list[Crowd]]:
+    async with (
+        Crowd.gather(server.port, tokens, server.project_id) as first,
+        Crowd.gather(server.port, tokens, server.project_id) as second,
+    ):
+        yield [first, second]
+
+
+async def _watched(
+    server: Server, crowds: list[Crowd], before: int, sockets: int
+) -> list[Goal]:
+    async with Client.open(_HOST, server.port) as client:
+        head = (await sample(server))["version"]
+        for crowd in crowds:
+            opened = await crowd.ask("open", count=sockets // _CROWDS, last=head)
+            print(f"{sockets // _CROWDS} sockets in {opened['seconds']:.1f} s")
+        await asyncio.sleep(_SETTLE_SECONDS)
+        members = _members(server.pid)
+        grown = sum(resident_bytes(pid) for pid in members) - before
+        worked = sum(cpu_seconds(pid) for pid in members)
+        await asyncio.sleep(_IDLE_SECONDS)
+        idle = (sum(cpu_seconds(pid) for pid in members) - worked) / _IDLE_SECONDS
+        delays = []
+        for number in range(_EVENTS):
+            began = perf_counter()
+            await client.ask(_change(server, number))
+            head += 1
+            at = [await crowd.ask("had", version=head) for crowd in crowds]
+            delays.append(max(at) - began)
+        reports = [await crowd.ask("report") for crowd in crowds]
+    problems = sum(report["problem_count"] for report in reports)
+    print(f"an event to {sockets} sockets: median {statistics.median(delays):.3f} s")
+    return [
+        Goal("a socket on two workers, KB of memory", grown / sockets / 1000, most=22),
+        Goal("idle, % of a core for all sockets", idle * 100, most=16),
+        Goal("an event to all sockets, worst, s", max(delays), most=2),
+        Goal("sockets that saw something wrong", problems, most=0),
+    ]
+
+
+def _change(server: Server, number: int) -> bytes:
+    body = json.dumps({"title": f"{perf_counter():.7f}"}).encode()
+    path = f"/tasks/{server.task_ids[number]}"
+    return http_request("PUT", path, token=server.token, body=body)
+
+
+async def _main(options: argparse.Namespace) -> int:
+    goals: list[Goal] = []
+    with scratch() as root:
+        async with Embedded(root / "stores") as stores:
+            if options.only != "sockets":
+                goals += await _throughput(options, stores)
+            if options.only != "rates":
+                goals += await _sockets(options, stores)
+    return report(goals)
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=("rates", "sockets"), help="a part")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each load")
+    parser.add_argument("--rounds", type=int, default=3, help="of both loads")
+    parser.add_argument("--sockets", type=int, default=20_000, help="on two workers")
+    sys.exit(uvloop.run(_main(parser.parse_args())))
+
+
+if __name__ == "__main__":
+    main()
