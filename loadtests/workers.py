@@ -28,7 +28,7 @@ from loadtests.servers import (
     scratch,
 )
 from loadtests.sides import sample
-from server.embedded import Embedded, Servers
+from server.embedded import Embedded
 
 _HOST = "127.0.0.1"
 _CONNECTIONS = 64
@@ -43,18 +43,21 @@ _MIX = ("one",) * 12 + ("list",) * 4 + ("update",) * 2 + ("create",) * 2
 
 
 @asynccontextmanager
-async def _running(
-    stores: Servers, data_dir: Path, workers: int
-) -> AsyncIterator[Server]:
-    async with boardcast(
-        data_dir,
-        BOARDCAST_WORKERS=str(workers),
-        BOARDCAST_LOGIN_LIMIT_PER_MINUTE="0",
-        BOARDCAST_SOCKETS_PER_USER="20000",
-        DATABASE_URL=stores.database_url or "",
-        REDIS_URL=stores.redis_url or "",
-    ) as server:
-        yield server
+async def _running(workers: int) -> AsyncIterator[Server]:
+    """Run so many workers on stores of their own."""
+    with scratch() as root:
+        async with (
+            Embedded(root / "stores") as stores,
+            boardcast(
+                root / "data",
+                BOARDCAST_WORKERS=str(workers),
+                BOARDCAST_LOGIN_LIMIT_PER_MINUTE="0",
+                BOARDCAST_SOCKETS_PER_USER="20000",
+                DATABASE_URL=stores.database_url or "",
+                REDIS_URL=stores.redis_url or "",
+            ) as server,
+        ):
+            yield server
 
 
 def _members(pid: int) -> list[int]:
@@ -110,16 +113,14 @@ async def _mixed(
     return result
 
 
-async def _throughput(options: argparse.Namespace, stores: Servers) -> list[Goal]:
-    with scratch() as root:
-        ratios = []
-        for number in range(options.rounds):
-            rates = []
-            for workers in (1, 2):
-                directory = root / f"{number}-{workers}"
-                async with _running(stores, directory, workers) as server:
-                    rates.append(await _rate(server, options.seconds))
-            ratios.append(rates[1] / rates[0])
+async def _throughput(options: argparse.Namespace) -> list[Goal]:
+    ratios = []
+    for _ in range(options.rounds):
+        rates = []
+        for workers in (1, 2):
+            async with _running(workers) as server:
+                rates.append(await _rate(server, options.seconds))
+        ratios.append(rates[1] / rates[0])
     return [Goal("two workers, times one", statistics.median(ratios), 1.4)]
 
 
@@ -149,14 +150,12 @@ def cpu_seconds_of_this() -> float:
     return cpu_seconds(int(Path("/proc/self").readlink().name))
 
 
-async def _sockets(options: argparse.Namespace, stores: Servers) -> list[Goal]:
-    with scratch() as root:
-        async with _running(stores, root / "sockets", 2) as server:
-            tokens = await hire(server, options.sockets // _SOCKETS_A_USER)
-            members = _members(server.pid)
-            before = sum(resident_bytes(pid) for pid in members)
-            async with _gathered(server, tokens) as crowds:
-                return await _watched(server, crowds, before, options.sockets)
+async def _sockets(options: argparse.Namespace) -> list[Goal]:
+    async with _running(2) as server:
+        tokens = await hire(server, options.sockets // _SOCKETS_A_USER)
+        before = sum(resident_bytes(pid) for pid in _members(server.pid))
+        async with _gathered(server, tokens) as crowds:
+            return await _watched(server, crowds, before, options.sockets)
 
 
 @asynccontextmanager
@@ -208,12 +207,10 @@ def _change(server: Server, number: int) -> bytes:
 
 async def _main(options: argparse.Namespace) -> int:
     goals: list[Goal] = []
-    with scratch() as root:
-        async with Embedded(root / "stores") as stores:
-            if options.only != "sockets":
-                goals += await _throughput(options, stores)
-            if options.only != "rates":
-                goals += await _sockets(options, stores)
+    if options.only != "sockets":
+        goals += await _throughput(options)
+    if options.only != "rates":
+        goals += await _sockets(options)
     return report(goals)
 
 
