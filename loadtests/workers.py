@@ -7,12 +7,14 @@ Exits with 1 where a goal is missed.
 import argparse
 import asyncio
 import json
+import random
 import statistics
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 import uvloop
 
@@ -32,7 +34,7 @@ from server.embedded import Embedded
 
 _HOST = "127.0.0.1"
 _CONNECTIONS = 64
-_PROJECTS = 20
+_PEOPLE, _PROJECTS, _TASKS = 50, 4, 10
 _SOCKETS_A_USER = 200
 _CROWDS = 2
 _SETTLE_SECONDS = 3.0
@@ -40,6 +42,13 @@ _IDLE_SECONDS = 15.0
 _EVENTS = 20
 # Of twenty requests: what a dashboard and its people do.
 _MIX = ("one",) * 12 + ("list",) * 4 + ("update",) * 2 + ("create",) * 2
+
+
+class Person(NamedTuple):
+    """A user: projects with the tasks in them."""
+
+    token: str
+    projects: list[tuple[int, list[int]]]
 
 
 @asynccontextmanager
@@ -66,35 +75,38 @@ def _members(pid: int) -> list[int]:
     return [int(child) for child in children] or [pid]
 
 
-async def _projects(server: Server) -> list[tuple[int, list[int]]]:
-    """Make projects, each with tasks."""
-    made = []
+async def _people(server: Server) -> list[Person]:
+    """Make people, each with projects of their own, and tasks in these."""
+    tokens = await hire(server, _PEOPLE)
     async with Client.open(_HOST, server.port) as client:
-
-        async def post(path: str, body: object) -> int:
-            data = json.dumps(body).encode()
-            request = http_request("POST", path, token=server.token, body=data)
-            return int(json.loads(await client.ask(request))["id"])
-
-        for number in range(_PROJECTS):
-            project_id = await post("/projects", {"name": f"Project {number}"})
-            tasks = [
-                await post("/tasks", {"title": f"Task {n}", "project_id": project_id})
-                for n in range(10)
-            ]
-            made.append((project_id, tasks))
-    return made
+        return [await _person(client, token) for token in tokens]
 
 
-async def _mixed(
-    server: Server, projects: list[tuple[int, list[int]]], seconds: float
-) -> Result:
+async def _person(client: Client, token: str) -> Person:
+    async def post(path: str, body: object) -> int:
+        data = json.dumps(body).encode()
+        request = http_request("POST", path, token=token, body=data)
+        return int(json.loads(await client.ask(request))["id"])
+
+    projects = []
+    for number in range(_PROJECTS):
+        project_id = await post("/projects", {"name": f"Project {number}"})
+        tasks = [
+            await post("/tasks", {"title": f"Task {n}", "project_id": project_id})
+            for n in range(_TASKS)
+        ]
+        projects.append((project_id, tasks))
+    return Person(token, projects)
+
+
+async def _mixed(server: Server, people: list[Person], seconds: float) -> Result:
+    chosen = random.Random(1)
+
     def make(number: int) -> bytes:
-        project_id, tasks = projects[number % len(projects)]
-        task_id = tasks[number % len(tasks)]
-        kind = _MIX[number * 7 % len(_MIX)]
-        body = b""
-        method, path = "GET", f"/tasks/{task_id}"
+        person = chosen.choice(people)
+        project_id, tasks = chosen.choice(person.projects)
+        kind, body = chosen.choice(_MIX), b""
+        method, path = "GET", f"/tasks/{chosen.choice(tasks)}"
         if kind == "list":
             path = f"/tasks?project_id={project_id}&limit=20"
         elif kind == "update":
@@ -103,7 +115,7 @@ async def _mixed(
             method, path = "POST", "/tasks"
             task = {"title": f"Made {number}", "project_id": project_id}
             body = json.dumps(task).encode()
-        return http_request(method, path, token=server.token, body=body)
+        return http_request(method, path, token=person.token, body=body)
 
     result = await run(
         _HOST, server.port, make, connections=_CONNECTIONS, seconds=seconds
@@ -125,12 +137,12 @@ async def _throughput(options: argparse.Namespace) -> list[Goal]:
 
 
 async def _rate(server: Server, seconds: float) -> float:
-    projects = await _projects(server)
-    await _mixed(server, projects, 2.0)
+    people = await _people(server)
+    await _mixed(server, people, 2.0)
     members = _members(server.pid)
     worked = [cpu_seconds(pid) for pid in members]
     mine, began = cpu_seconds_of_this(), perf_counter()
-    result = await _mixed(server, projects, seconds)
+    result = await _mixed(server, people, seconds)
     took = perf_counter() - began
     shares = [
         (cpu_seconds(pid) - before) / took
