@@ -129,7 +129,7 @@ async def _application(config: Config, purpose: str) -> AsyncIterator[web.Applic
                 raise Mistake("the database is not migrated: run `boardcast migrate`")
             await asyncio.to_thread(migrations.migrate, url)
         urls = Urls(database=url, redis=config.redis_url or _NO_REDIS)
-        runner = Runner(create_app(config, urls=urls), access_log=None)
+        runner = Runner(create_app(config, urls=urls, is_alone=True), access_log=None)
         try:
             await runner.setup()
             yield runner.app

@@ -48,8 +48,13 @@ class Urls:
     redis: str
 
 
-def create_app(config: Config, *, urls: Urls) -> web.Application:
-    """Make the application; it connects when it starts, and closes in reverse order."""
+def create_app(
+    config: Config, *, urls: Urls, is_alone: bool = False
+) -> web.Application:
+    """Make the application; it connects when it starts, and closes in reverse order.
+
+    One that is alone neither sends nor hears hints: others find its doings in the log.
+    """
     metrics, access_log = Metrics(), AccessLog(config)
     endpoints: dict[web.AbstractRoute, Endpoint] = {}
     app = web.Application(
@@ -69,7 +74,8 @@ def create_app(config: Config, *, urls: Urls) -> web.Application:
     app.cleanup_ctx.append(snapshots.opened)
     app.cleanup_ctx.append(live.opened)
     app.cleanup_ctx.append(_accounts)
-    app.cleanup_ctx.append(live.followed)
+    if not is_alone:
+        app.cleanup_ctx.append(live.connected)
     app.cleanup_ctx.append(_housekeeping)
     if config.demo:
         app.on_startup.append(_fill)

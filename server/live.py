@@ -84,7 +84,7 @@ async def opened(app: web.Application) -> AsyncIterator[None]:
     await around.journal.close()
 
 
-async def followed(app: web.Application) -> AsyncIterator[None]:
+async def connected(app: web.Application) -> AsyncIterator[None]:
     """Connect to the other nodes, when all is there that they may have news for."""
     relay = app[keys.RELAY]
     bus = Bus(

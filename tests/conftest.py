@@ -47,6 +47,13 @@ def data_dir() -> Iterator[Path]:
         yield directory
 
 
+@pytest.fixture(scope="module")
+def module_data_dir() -> Iterator[Path]:
+    """One that all tests of a module share."""
+    with _directory(_memory()) as directory:
+        yield directory
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
     """The URLs of the run's own PostgreSQL and Valkey."""

@@ -27,11 +27,10 @@ Nodes = tuple[Node, Node]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
+# In memory, since a server answers nobody while it writes the layout to a slow disk.
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def module_cluster(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[Cluster]:
-    async with started(tmp_path_factory.mktemp("cluster")) as cluster:
+async def module_cluster(module_data_dir: Path) -> AsyncIterator[Cluster]:
+    async with started(module_data_dir) as cluster:
         yield cluster
 
 
@@ -144,8 +143,8 @@ async def test_channels_follow_a_slot_that_moves(
     await there.connected(times=3)
 
 
-async def test_a_replica_that_takes_over_gets_the_channels(tmp_path: Path) -> None:
-    async with started(tmp_path) as cluster:
+async def test_a_replica_that_takes_over_gets_the_channels(data_dir: Path) -> None:
+    async with started(data_dir) as cluster:
         victim = cluster.servers[0]
         await cluster.replicate(victim)
         async with two_nodes(cluster.url) as (here, there):
