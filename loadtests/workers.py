@@ -125,13 +125,13 @@ async def _mixed(server: Server, people: list[Person], seconds: float) -> Result
     return result
 
 
-async def _throughput(options: argparse.Namespace) -> list[Goal]:
+async def _throughput(seconds: float, rounds: int) -> list[Goal]:
     ratios = []
-    for _ in range(options.rounds):
+    for _ in range(rounds):
         rates = []
         for workers in (1, 2):
             async with _running(workers) as server:
-                rates.append(await _rate(server, options.seconds))
+                rates.append(await _rate(server, seconds))
         ratios.append(rates[1] / rates[0])
     return [Goal("two workers, times one", statistics.median(ratios), 1.4)]
 
@@ -162,12 +162,12 @@ def cpu_seconds_of_this() -> float:
     return cpu_seconds(int(Path("/proc/self").readlink().name))
 
 
-async def _sockets(options: argparse.Namespace) -> list[Goal]:
+async def _sockets(sockets: int) -> list[Goal]:
     async with _running(2) as server:
-        tokens = await hire(server, options.sockets // _SOCKETS_A_USER)
+        tokens = await hire(server, sockets // _SOCKETS_A_USER)
         before = sum(resident_bytes(pid) for pid in _members(server.pid))
         async with _gathered(server, tokens) as crowds:
-            return await _watched(server, crowds, before, options.sockets)
+            return await _watched(server, crowds, before, sockets)
 
 
 @asynccontextmanager
@@ -217,13 +217,20 @@ def _change(server: Server, number: int) -> bytes:
     return http_request("PUT", path, token=server.token, body=body)
 
 
-async def _main(options: argparse.Namespace) -> int:
+async def measure(
+    *,
+    only: str | None = None,
+    seconds: float = 8.0,
+    rounds: int = 3,
+    sockets: int = 20_000,
+) -> list[Goal]:
+    """Measure rates and sockets, or only one of them."""
     goals: list[Goal] = []
-    if options.only != "sockets":
-        goals += await _throughput(options)
-    if options.only != "rates":
-        goals += await _sockets(options)
-    return report(goals)
+    if only != "sockets":
+        goals += await _throughput(seconds, rounds)
+    if only != "rates":
+        goals += await _sockets(sockets)
+    return goals
 
 
 def main() -> None:
@@ -233,7 +240,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0, help="of each load")
     parser.add_argument("--rounds", type=int, default=3, help="of both loads")
     parser.add_argument("--sockets", type=int, default=20_000, help="on two workers")
-    sys.exit(uvloop.run(_main(parser.parse_args())))
+    sys.exit(report(uvloop.run(measure(**vars(parser.parse_args())))))
 
 
 if __name__ == "__main__":
