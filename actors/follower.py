@@ -143,10 +143,9 @@ class Follower:
             self._is_hurrying = True
             asyncio.get_running_loop().call_later(_HURRY_SECONDS, self._wanted.set)
 
-    async def follow(self, project_id: ProjectId) -> int:
+    async def follow(self) -> None:
         """Have all told that was committed before this call; may wait.
 
-        Answers with the version of the project that was told last, 0 if none ever was.
         Raises StoreUnavailable.
         """
         if self._waiting is None:
@@ -157,7 +156,6 @@ class Follower:
                 await asyncio.shield(self._waiting)
         except TimeoutError:
             raise StoreUnavailable from None
-        return self._bulletin.head(project_id) or 0
 
     async def _run(self) -> None:
         while True:

@@ -18,7 +18,7 @@ from actors.domain.commands import (
     RemoveMember,
     UpdateProject,
 )
-from actors.domain.errors import StateAhead, StoreUnavailable
+from actors.domain.errors import OutcomeUnknown, StateAhead, StoreUnavailable
 from actors.domain.events import Batch
 from actors.domain.model import ProjectId, UserId
 from actors.domain.state import ProjectState
@@ -97,7 +97,10 @@ async def follow() -> AsyncIterator[Following]:
             lost_track=lambda: losses.append("all"),
         )
         registry._around = replace(
-            registry._around, feeds=(bulletin,), follow=follower.follow
+            registry._around,
+            feeds=(bulletin,),
+            follow=follower.follow,
+            told=lambda project_id: bulletin.head(project_id) or 0,
         )
         socket = FakeSocket(make_caller(ADA))
         node.feed.attach(socket)
@@ -390,7 +393,7 @@ async def test_who_loads_while_the_database_is_away_is_told_so(
 async def test_nobody_waits_for_a_follower_that_has_ended(
     following: Following,
 ) -> None:
-    asked = asyncio.ensure_future(following.follower.follow(PROJECT))
+    asked = asyncio.ensure_future(following.follower.follow())
     await asyncio.sleep(0)
 
     await following.follower.close()
@@ -432,3 +435,62 @@ async def test_let_go_sockets_have_to_come_back(following: Following) -> None:
     await settle()
 
     assert following.socket.ended is Ending.SLOW
+
+
+async def test_what_is_told_while_a_project_is_loaded_is_neither_lost_nor_repeated(
+    following: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hint comes after the log was read for the actor, and before it starts."""
+    load, events_since = following.store.load, following.store.events_since
+
+    async def load_early(project_id: ProjectId) -> ProjectState | None:
+        state = await load(project_id)
+        following.write(1)
+        return state
+
+    async def read_early(
+        project_id: ProjectId, version: int, limit: int | None
+    ) -> list[bytes]:
+        bodies = await events_since(project_id, version, limit)
+        if len(following.store.logs[PROJECT]) == 2:
+            following.write(2)
+            following.hint(3, 3)
+            await following.follower.look()
+        return bodies
+
+    monkeypatch.setattr(following.store, "load", load_early)
+    monkeypatch.setattr(following.store, "events_since", read_early)
+
+    actor = await following.node.actor()
+
+    assert actor.state == following.store.state()
+    await actor.ask(make_command(CreateTask, task_id=3))
+    assert await following.heard() == [2, 3, 4]
+
+
+async def test_what_is_told_while_a_failed_project_comes_back_is_not_lost(
+    following: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actor = await following.node.actor()
+    following.store.lost.append(OutcomeUnknown())
+    with pytest.raises(OutcomeUnknown):
+        await actor.ask(make_command(CreateTask, task_id=1))
+    await settle()
+    await following.follower.look()
+    events_since = following.store.events_since
+
+    async def read_early(
+        project_id: ProjectId, version: int, limit: int | None
+    ) -> list[bytes]:
+        bodies = await events_since(project_id, version, limit)
+        if len(following.store.logs[PROJECT]) == 2:
+            following.write(2)
+            following.hint(3, 3)
+            await following.follower.look()
+        return bodies
+
+    monkeypatch.setattr(following.store, "events_since", read_early)
+    following.node.clock.advance(60)
+
+    assert (await following.node.actor()).state == following.store.state()
+    assert await following.heard() == [2, 3]
