@@ -6,7 +6,7 @@ what it knows. That alone keeps it right; hints only make it quick.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context
 from itertools import groupby
@@ -249,16 +249,12 @@ class Follower:
         return Entry(event=self._codec.decode(body), body=body)
 
     async def _take(self, found: Mapping[ProjectId, Sequence[Entry]]) -> None:
-        quiet = [key for key in found if self._registry.peek(key) is None]
-        rosters = await self._tail.rosters(quiet) if quiet else {}
-        parties = await self._tail.parties(
-            {
-                entry.event.comment.task_id
-                for key in quiet
-                for entry in found[key]
-                if isinstance(entry.event, CommentEvent)
-            }
-        )
+        rosters: Mapping[ProjectId, Roster] = {}
+        parties: Mapping[TaskId, Collection[UserId]] = {}
+        if any(self._registry.peek(project_id) is None for project_id in found):
+            # Of all: actors may be let go until this is known.
+            rosters = await self._tail.rosters(list(found))
+            parties = await self._tail.parties(_tasks_spoken_of(found.values()))
         for project_id, entries in found.items():
             actor = self._registry.peek(project_id)
             if actor is not None:
@@ -305,6 +301,15 @@ class Follower:
     def _release(self, error: Exception) -> None:
         waiting, self._waiting = self._waiting, None
         _settle(waiting, error)
+
+
+def _tasks_spoken_of(found: Iterable[Sequence[Entry]]) -> set[TaskId]:
+    return {
+        entry.event.comment.task_id
+        for entries in found
+        for entry in entries
+        if isinstance(entry.event, CommentEvent)
+    }
 
 
 def _concerned(

@@ -211,8 +211,8 @@ class Registry:
     async def _level(self, actor: ProjectActor) -> None:
         """Have an actor know all that was told here, just before it is started.
 
-        More may be told while it reads the log, and nobody tells it a second time. Raises
-        ProjectNotFound if that was the project's end, and StoreUnavailable.
+        More may be told while it reads the log, and nobody tells it a second time.
+        Raises ProjectNotFound if that was the project's end, and StoreUnavailable.
         """
         version = -1  # if the log has no more, the database has lost what was told
         while version < actor.state.version < self._around.told(actor.project_id):

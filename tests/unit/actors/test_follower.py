@@ -20,7 +20,7 @@ from actors.domain.commands import (
 )
 from actors.domain.errors import OutcomeUnknown, StateAhead, StoreUnavailable
 from actors.domain.events import Batch
-from actors.domain.model import ProjectId, UserId
+from actors.domain.model import ProjectId, Roster, UserId
 from actors.domain.state import ProjectState
 from actors.follower import Follower
 from actors.ports import Audience, Ending
@@ -494,3 +494,27 @@ async def test_what_is_told_while_a_failed_project_comes_back_is_not_lost(
 
     assert (await following.node.actor()).state == following.store.state()
     assert await following.heard() == [2, 3]
+
+
+async def test_an_actor_that_goes_while_news_are_read_takes_none_along(
+    following: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await following.node.actor()
+    following.store.make_project(ELSEWHERE)
+    following.write(1)
+    rosters = following.tail.rosters
+
+    async def let_go_and_read(
+        project_ids: Sequence[ProjectId],
+    ) -> dict[ProjectId, Roster]:
+        following.node.clock.advance(3600)
+        await following.node.registry.evict_idle()
+        return await rosters(project_ids)
+
+    monkeypatch.setattr(following.tail, "rosters", let_go_and_read)
+
+    await following.follower.look()
+    await settle()
+
+    told = [(m["project_id"], m["version"]) for m in following.socket.messages]
+    assert sorted(told) == [(PROJECT, 2), (ELSEWHERE, 1)]
