@@ -18,7 +18,13 @@ import structlog
 from actors.audiences import audience_of_late, joined
 from actors.bulletin import Bulletin
 from actors.domain.errors import StateAhead, StoreUnavailable, Unavailable
-from actors.domain.events import CommentEvent, Entry, ProjectDeleted
+from actors.domain.events import (
+    CommentEvent,
+    Entry,
+    MemberRemoved,
+    ProjectDeleted,
+    ProjectUpdated,
+)
 from actors.domain.model import ProjectId, Roster, TaskId, UserId
 from actors.ports import Audience, Codec
 from actors.project import ProjectActor
@@ -130,7 +136,9 @@ class Follower:
         actor = self._registry.peek(project_id)
         head = self._bulletin.head(project_id)
         if actor is not None:
-            if last > actor.state.version and not actor.hear(entries):
+            if last > actor.state.version and not (
+                _is_all(entries) and actor.hear(entries)
+            ):
                 self.hurry()
         elif head is None or entries[0].event.version > head + 1:
             self.hurry()
@@ -301,6 +309,16 @@ class Follower:
     def _release(self, error: Exception) -> None:
         waiting, self._waiting = self._waiting, None
         _settle(waiting, error)
+
+
+def _is_all(entries: Sequence[Entry]) -> bool:
+    """Whether an actor needs no later event of the same commit to tell who is shut out.
+
+    Such a commit comes as several hints; the log gives it whole.
+    """
+    return not any(
+        isinstance(entry.event, MemberRemoved | ProjectUpdated) for entry in entries
+    )
 
 
 def _tasks_spoken_of(found: Iterable[Sequence[Entry]]) -> set[TaskId]:

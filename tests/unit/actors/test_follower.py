@@ -518,3 +518,24 @@ async def test_an_actor_that_goes_while_news_are_read_takes_none_along(
 
     told = [(m["project_id"], m["version"]) for m in following.socket.messages]
     assert sorted(told) == [(PROJECT, 2), (ELSEWHERE, 1)]
+
+
+async def test_nobody_is_shut_out_between_the_hints_of_one_commit(
+    following: Following,
+) -> None:
+    """The heir is no member any more before becoming the owner."""
+    following.store.write(make_command(PutMember, user_id=BOB))
+    await following.node.actor()
+    sockets = FakeSocket(make_caller(ADA)), FakeSocket(make_caller(BOB))
+    for socket in sockets:
+        following.node.feed.attach(socket, listens=False)
+        await following.node.feed.subscribe(socket, PROJECT)
+    following.store.write(make_command(UpdateProject, owner_id=BOB))
+
+    for version in (3, 4, 5):
+        following.hint(version, version)
+    await following.follower.look()
+    await settle()
+
+    assert [socket.ended for socket in sockets] == [None, None]
+    assert sockets[1].versions[-3:] == [3, 4, 5]
