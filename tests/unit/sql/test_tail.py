@@ -159,6 +159,24 @@ async def test_a_database_that_is_older_than_what_was_seen_is_recognised(
         await tail.news("900000000:900000000:", MOST)
 
 
+@pytest.mark.parametrize("ahead", [2, 900_000_000])
+async def test_what_was_written_in_another_cluster_is_no_news(
+    tail: Tail, logs: Logs, ahead: int
+) -> None:
+    """A restored dump has numbers of transactions that are yet to come here."""
+    async with logs.database.connection() as connection:
+        await connection.execute(
+            "UPDATE project_events SET written_by ="
+            " (pg_current_xact_id()::text::bigint + $1)::text::xid8",
+            ahead,
+        )
+    seen, _ = await look(tail, None)
+    for number in (1, 2, 3):
+        await logs.write(make_command(CreateTask, task_id=number))
+
+    assert (await look(tail, seen))[1] == {PROJECT: (2, 4)}
+
+
 async def test_the_logs_of_several_projects_are_read_together(
     tail: Tail, logs: Logs
 ) -> None:
