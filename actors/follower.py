@@ -6,8 +6,16 @@ what it knows. That alone keeps it right; hints only make it quick.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from itertools import groupby
 from operator import itemgetter
@@ -242,10 +250,10 @@ class Follower:
     async def _tell(self, versions: dict[ProjectId, int]) -> None:
         while versions:
             read = await self._tail.events_after(versions, _PAGE_EVENTS)
-            found = {
-                project_id: [self._entry(body) for _, body in bodies]
-                for project_id, bodies in groupby(read, key=itemgetter(0))
-            }
+            found: dict[ProjectId, list[Entry]] = {}
+            for project_id, bodies in groupby(read, key=itemgetter(0)):
+                async with self._apart(project_id):
+                    found[project_id] = [self._entry(body) for _, body in bodies]
             await self._take(found)
             versions = {
                 project_id: entries[-1].event.version
@@ -264,11 +272,25 @@ class Follower:
             rosters = await self._tail.rosters(list(found))
             parties = await self._tail.parties(_tasks_spoken_of(found.values()))
         for project_id, entries in found.items():
-            actor = self._registry.peek(project_id)
-            if actor is not None:
-                self._hand(actor, entries)
-            elif project_id in rosters:
-                self._publish(rosters[project_id], entries, parties)
+            async with self._apart(project_id):
+                actor = self._registry.peek(project_id)
+                if actor is not None:
+                    self._hand(actor, entries)
+                elif project_id in rosters:
+                    self._publish(rosters[project_id], entries, parties)
+
+    @asynccontextmanager
+    async def _apart(self, project_id: ProjectId) -> AsyncIterator[None]:
+        """Have what is wrong with one project stop nobody else: it is read anew.
+
+        It waits only if there is something wrong.
+        """
+        try:
+            yield
+        except Exception:  # noqa: BLE001  # else no news would come, and nothing be loaded
+            _log.exception("follower.project_failed", id=project_id)
+            self._bulletin.doubt()
+            await self._registry.drop(project_id)
 
     def _hand(self, actor: ProjectActor, entries: Sequence[Entry]) -> None:
         if entries[-1].event.version > actor.state.version and not actor.hear(entries):

@@ -539,3 +539,39 @@ async def test_nobody_is_shut_out_between_the_hints_of_one_commit(
 
     assert [socket.ended for socket in sockets] == [None, None]
     assert sockets[1].versions[-3:] == [3, 4, 5]
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+async def test_an_event_that_is_not_understood_keeps_nobody_from_the_others(
+    following: Following, *, is_live: bool
+) -> None:
+    """A node of a later version may have written it."""
+    following.store.make_project(ELSEWHERE)
+    await following.follower.look()
+    if is_live:
+        await following.node.actor()
+    doubts = following.node.recorder.doubts
+    following.write(1)
+    following.store.logs[PROJECT][-1] = b'{"type": "task_folded"}'
+    following.write(2, project_id=ELSEWHERE)
+
+    assert await following.follower.look()
+
+    await settle()
+    told = [(m["project_id"], m["version"]) for m in following.socket.messages]
+    assert told == [(ELSEWHERE, 1), (ELSEWHERE, 2)]
+    assert following.node.recorder.doubts == doubts + 1
+    assert (await following.node.actor()).state == following.store.state()
+
+
+async def test_an_event_that_an_actor_cannot_take_has_it_read_anew(
+    following: Following,
+) -> None:
+    following.write(1)
+    actor = await following.node.actor()
+    actor.state.tasks.clear()
+    following.store.write(make_command(AddComment, task_id=1))
+
+    assert await following.follower.look()
+
+    assert (await following.node.actor()).state == following.store.state()
