@@ -294,7 +294,7 @@ class Follower:
 
     def _hand(self, actor: ProjectActor, entries: Sequence[Entry]) -> None:
         if entries[-1].event.version > actor.state.version and not actor.hear(entries):
-            self.hurry()
+            raise ValueError("the log has not what comes next")
 
     def _publish(
         self,

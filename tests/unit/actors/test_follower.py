@@ -1,7 +1,7 @@
 """What other nodes commit reaches this one: by hints, by the log, once and in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -571,6 +571,25 @@ async def test_an_event_that_an_actor_cannot_take_has_it_read_anew(
     actor = await following.node.actor()
     actor.state.tasks.clear()
     following.store.write(make_command(AddComment, task_id=1))
+
+    assert await following.follower.look()
+
+    assert (await following.node.actor()).state == following.store.state()
+
+
+async def test_an_actor_is_read_anew_if_the_log_has_not_what_it_needs_next(
+    following: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await following.node.actor()
+    following.write(1, 2)
+    events_after = following.tail.events_after
+
+    async def forget_one(
+        versions: Mapping[ProjectId, int], limit: int
+    ) -> list[tuple[ProjectId, bytes]]:
+        return (await events_after(versions, limit))[1:]
+
+    monkeypatch.setattr(following.tail, "events_after", forget_one)
 
     assert await following.follower.look()
 
