@@ -204,14 +204,15 @@ class Follower:
         Then it starts anew, and whatever was read before may be old. Raises
         StoreUnavailable.
         """
-        news = None
+        news, is_older = None, False
         if self._seen is not None:
             try:
                 news = await self._tail.news(self._seen, _MOST_EVENTS)
             except StateAhead:
                 _log.error("follower.database_is_older")
+                is_older = True
         if news is None:
-            await self._start_anew()
+            await self._start_anew(is_older=is_older)
             return False
         behind = dict(self._behind(news.changed))
         self._missed(sum(last - version for version, last in behind.values()))
@@ -312,15 +313,18 @@ class Follower:
         if any(isinstance(entry.event, ProjectDeleted) for entry in entries):
             self._bulletin.doubt()  # who had a part in its tasks is not known any more
 
-    async def _start_anew(self) -> None:
-        """Rely on nothing of before: at the start, and when too much was missed."""
+    async def _start_anew(self, *, is_older: bool) -> None:
+        """Rely on nothing of before: at the start, and when too much was missed.
+
+        In a database that is older, the same version may have been made by others.
+        """
         news = await self._tail.news(None, _MOST_EVENTS)
         live = [actor.project_id for actor in self._registry]
         heads = await self._tail.heads(live)
         self._bulletin.forget()
         for project_id in live:
             actor, head = self._registry.peek(project_id), heads.get(project_id, 0)
-            if actor is not None and actor.state.version != head:
+            if actor is not None and (is_older or actor.state.version != head):
                 await self._registry.drop(project_id)
                 self._bulletin.begin(project_id, head)
         if self._seen is not None:

@@ -199,8 +199,8 @@ class Database:
         """Cut off what is still at work; replace all where one is of no use any more.
 
         The others probably are like it, lost or to a server that has become a replica,
-        and each would fail a request to find out. That a caller has left says nothing of
-        them.
+        and each would fail a request to find out. That a caller has left says nothing
+        of them.
         """
         if isinstance(error, asyncio.CancelledError) and not _is_lost(connection):
             _cut(connection)

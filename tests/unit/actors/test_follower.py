@@ -379,6 +379,22 @@ async def test_a_database_that_went_back_is_believed(following: Following) -> No
     assert following.bulletin.head(PROJECT) == 2
 
 
+async def test_in_a_database_that_went_back_no_version_is_the_same(
+    following: Following,
+) -> None:
+    following.write(1)
+    await following.node.actor()
+    following.store.logs[PROJECT].pop()
+    following.store.states[PROJECT] = ProjectState(project_id=PROJECT)
+    following.store.make_project()
+    following.write(2)
+    following.tail.errors.append(StateAhead())
+
+    await following.follower.look()
+
+    assert (await following.node.actor()).state == following.store.state()
+
+
 async def test_who_loads_while_the_database_is_away_is_told_so(
     following: Following,
 ) -> None:
