@@ -199,6 +199,8 @@ class Registry:
         told, failures.told = failures.told, None
         actor = ProjectActor(told, self._around)
         try:
+            if not await self._is_in_log(told):
+                return None
             await actor.catch_up()
         except StoreUnavailable:
             failures.told = told
@@ -207,6 +209,13 @@ class Registry:
             _log.exception("project.not_resumed", id=project_id)
             return None
         return actor
+
+    async def _is_in_log(self, state: ProjectState) -> bool:
+        """Say whether the database has what led here: it may have gone back."""
+        if not state.tip:
+            return True
+        bodies = await self._store.events_since(state.project_id, state.version - 1, 1)
+        return bodies == [state.tip]
 
     async def _level(self, actor: ProjectActor) -> None:
         """Have an actor know all that was told here, just before it is started.

@@ -395,6 +395,25 @@ async def test_in_a_database_that_went_back_no_version_is_the_same(
     assert (await following.node.actor()).state == following.store.state()
 
 
+async def test_a_project_that_failed_goes_on_from_nothing_that_was_lost(
+    following: Following,
+) -> None:
+    following.write(1)
+    actor = await following.node.actor()
+    following.store.errors.append(OutcomeUnknown())
+    with pytest.raises(OutcomeUnknown):
+        await actor.ask(make_command(CreateTask, task_id=2))
+    await settle()
+    following.store.logs[PROJECT].pop()
+    following.store.states[PROJECT] = ProjectState(project_id=PROJECT)
+    following.store.make_project()
+    following.tail.errors.append(StateAhead())
+    await following.follower.look()
+    following.node.clock.advance(60)
+
+    assert (await following.node.actor()).state == following.store.state()
+
+
 async def test_who_loads_while_the_database_is_away_is_told_so(
     following: Following,
 ) -> None:
