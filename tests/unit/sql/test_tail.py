@@ -240,6 +240,24 @@ async def test_news_do_not_read_the_whole_log(tail: Tail, logs: Logs) -> None:
     assert '"Seq Scan"' not in row["QUERY PLAN"]
 
 
+async def test_who_belonged_to_a_deleted_project_is_found_in_a_long_log(
+    tail: Tail, logs: Logs
+) -> None:
+    """All nodes wait for it: none tells news or loads a project meanwhile."""
+    await logs.write(make_command(PutMember, user_id=BOB), project_id=ELSEWHERE)
+    await logs.write(make_command(DeleteProject), project_id=ELSEWHERE)
+    await fill_log(logs.database, 20_000)
+    query = load_queries("tail").list_rosters.sql
+
+    async with logs.database.connection() as connection:
+        await connection.execute("ANALYZE project_events")
+        (row,) = await connection.fetch(
+            f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}", [ELSEWHERE]
+        )
+    plan = json.loads(row["QUERY PLAN"])[0]["Plan"]
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 30
+
+
 async def fill_log(database: Database, count: int) -> None:
     async with database.connection() as connection:
         await connection.execute(
