@@ -75,7 +75,7 @@ class Bench:
             seconds=self._seconds,
         )
         if result.errors:
-            sys.exit(f"errors under load: {result.statuses}: {result.body[:300]!r}")
+            sys.exit(f"errors under load: {result.statuses}: {result.refusal[:300]!r}")
         return result
 
     async def _in_turn(

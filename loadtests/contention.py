@@ -42,7 +42,7 @@ async def _write(server: Server, name: str, writers: int, seconds: float) -> Res
         "127.0.0.1", server.port, update, connections=writers, seconds=seconds
     )
     if result.errors:
-        sys.exit(f"errors under load: {result.statuses}: {result.body[:300]!r}")
+        sys.exit(f"errors under load: {result.statuses}: {result.refusal[:300]!r}")
     return result
 
 

@@ -23,6 +23,7 @@ class Result:
     seconds: float
     statuses: dict[int, int] = field(default_factory=dict)
     body: bytes = b""
+    refusal: bytes = b""
     by_connection: tuple[int, ...] = ()
 
     @property
@@ -64,6 +65,8 @@ class _Connection(asyncio.Protocol):
         result = self._result
         result.statuses[status] = result.statuses.get(status, 0) + 1
         result.body = bytes(self._received[whole - length : whole])
+        if status >= 400:
+            result.refusal = result.body
         self._received.clear()
         self.answers += 1
         self._send()
