@@ -121,7 +121,7 @@ class Follower:
         self._waiting: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_hurrying = False
-        self._is_away = False
+        self._is_blind = False
 
     async def start(self) -> None:
         """Begin to look; `close` ends it. Nobody may rely on what was read before."""
@@ -187,15 +187,17 @@ class Follower:
     async def _try_to_look(self) -> Exception | None:
         try:
             if await self.look():
-                self._is_away = False
+                self._is_blind = False
                 return None
         except Unavailable as error:
-            if not self._is_away:
+            if not self._is_blind:
                 _log.warning("follower.waits", reason="database away")
-            self._is_away = True
+            self._is_blind = True
             return error
         except Exception:  # noqa: BLE001  # a node that follows no more would go stale
-            _log.exception("follower.failed")
+            if not self._is_blind:  # said once: it may wait for a migration
+                _log.exception("follower.failed")
+            self._is_blind = True
         return StoreUnavailable()
 
     async def look(self) -> bool:

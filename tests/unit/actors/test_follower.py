@@ -7,6 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from actors import follower as module
 from actors.bulletin import Bulletin
@@ -42,6 +43,7 @@ from tests.unit.actors.fakes import (
     entries_of,
     running_node,
     settle,
+    until,
 )
 
 ELSEWHERE = ProjectId(8)
@@ -447,6 +449,21 @@ async def test_it_looks_by_itself_and_goes_on_after_an_error(
         async with asyncio.timeout(5):
             while await following.heard() != [2]:  # noqa: ASYNC110 (no event)
                 await asyncio.sleep(0.01)
+
+
+async def test_it_complains_once_until_it_can_look_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In production it runs before the migrations are approved."""
+    monkeypatch.setattr(module, "SWEEP_SECONDS", 0.001)
+    with capture_logs() as lines:
+        async with follow() as following:
+            following.tail.errors.extend([ValueError("no such column")] * 5)
+            await until(lambda: not following.tail.errors)
+            following.write(1)
+            await until(lambda: following.bulletin.head(PROJECT) == 2)
+
+    assert [line["event"] for line in lines].count("follower.failed") == 1
 
 
 async def test_each_event_is_read_once_by_all_who_lack_it(
