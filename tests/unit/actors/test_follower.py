@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from actors import follower as module
+from actors import teller
 from actors.bulletin import Bulletin
 from actors.domain.commands import (
     AddComment,
@@ -469,7 +470,7 @@ async def test_it_complains_once_until_it_can_look_again(
 async def test_each_event_is_read_once_by_all_who_lack_it(
     following: Following, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_PAGE_EVENTS", 3)
+    monkeypatch.setattr(teller, "_PAGE_EVENTS", 3)
     following.store.make_project(ELSEWHERE)
     following.write(*range(1, 8))
     following.write(11, 12, project_id=ELSEWHERE)
