@@ -6,41 +6,23 @@ what it knows. That alone keeps it right; hints only make it quick.
 """
 
 import asyncio
-from collections.abc import (
-    AsyncIterator,
-    Callable,
-    Collection,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from contextvars import Context
-from itertools import groupby
-from operator import itemgetter
 from typing import Protocol
 
 import structlog
 
-from actors.audiences import audience_of_late, joined
 from actors.bulletin import Bulletin
 from actors.domain.errors import StateAhead, StoreUnavailable, Unavailable
-from actors.domain.events import (
-    CommentEvent,
-    Entry,
-    MemberRemoved,
-    ProjectDeleted,
-    ProjectUpdated,
-)
-from actors.domain.model import ProjectId, Roster, TaskId, UserId
+from actors.domain.events import Entry, MemberRemoved, ProjectUpdated
+from actors.domain.model import ProjectId
 from actors.ports import Audience, Codec
-from actors.project import ProjectActor
 from actors.registry import Registry
+from actors.teller import Logs, Teller
 
 SWEEP_SECONDS = 0.5
 _HURRY_SECONDS = 0.02
-_PAGE_EVENTS = 2000
 _MOST_EVENTS = 50_000  # about ten seconds of all that a database can take
 _FOLLOW_SECONDS = 2.0
 
@@ -61,7 +43,7 @@ class News(Protocol):
         ...
 
 
-class Tail(Protocol):
+class Tail(Logs, Protocol):
     """The end of all logs together. All may wait, and raise StoreUnavailable."""
 
     async def news(self, seen: str | None, limit: int) -> News | None:
@@ -69,24 +51,6 @@ class Tail(Protocol):
 
         Raises StateAhead if that was later than now.
         """
-        ...
-
-    async def events_after(
-        self, versions: Mapping[ProjectId, int], limit: int
-    ) -> Sequence[tuple[ProjectId, bytes]]:
-        """Read the logs of projects, each after a version and oldest first."""
-        ...
-
-    async def rosters(
-        self, project_ids: Sequence[ProjectId]
-    ) -> Mapping[ProjectId, Roster]:
-        """Say who belongs to projects at present, or did when they were deleted."""
-        ...
-
-    async def parties(
-        self, task_ids: Collection[TaskId]
-    ) -> Mapping[TaskId, Collection[UserId]]:
-        """Say who sees tasks because they made them or are to do them."""
         ...
 
     async def heads(self, project_ids: Sequence[ProjectId]) -> Mapping[ProjectId, int]:
@@ -111,7 +75,7 @@ class Follower:
         missed: Callable[[int], None] = lambda events: None,
     ):
         self._tail = tail
-        self._codec = codec
+        self._teller = Teller(tail, codec, bulletin, registry)
         self._bulletin = bulletin
         self._registry = registry
         self._lost_track = lost_track
@@ -121,7 +85,7 @@ class Follower:
         self._waiting: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_hurrying = False
-        self._is_away = False
+        self._is_blind = False
 
     async def start(self) -> None:
         """Begin to look; `close` ends it. Nobody may rely on what was read before."""
@@ -187,15 +151,17 @@ class Follower:
     async def _try_to_look(self) -> Exception | None:
         try:
             if await self.look():
-                self._is_away = False
+                self._is_blind = False
                 return None
         except Unavailable as error:
-            if not self._is_away:
+            if not self._is_blind:
                 _log.warning("follower.waits", reason="database away")
-            self._is_away = True
+            self._is_blind = True
             return error
         except Exception:  # noqa: BLE001  # a node that follows no more would go stale
-            _log.exception("follower.failed")
+            if not self._is_blind:  # said once: it may wait for a migration
+                _log.exception("follower.failed")
+            self._is_blind = True
         return StoreUnavailable()
 
     async def look(self) -> bool:
@@ -216,7 +182,7 @@ class Follower:
             return False
         behind = dict(self._behind(news.changed))
         self._missed(sum(last - version for version, last in behind.values()))
-        await self._tell_all(behind)
+        await self._teller.tell(behind)
         self._seen = news.seen
         return True
 
@@ -235,83 +201,6 @@ class Follower:
         if actor is not None:
             return actor.state.version
         return self._bulletin.head(project_id)
-
-    async def _tell_all(self, behind: Mapping[ProjectId, tuple[int, int]]) -> None:
-        page: dict[ProjectId, int] = {}
-        events = 0
-        for project_id, (version, last) in behind.items():
-            page[project_id] = version
-            events += last - version
-            if events >= _PAGE_EVENTS:
-                await self._tell(page)
-                page, events = {}, 0
-        if page:
-            await self._tell(page)
-
-    async def _tell(self, versions: dict[ProjectId, int]) -> None:
-        while versions:
-            read = await self._tail.events_after(versions, _PAGE_EVENTS)
-            found: dict[ProjectId, list[Entry]] = {}
-            for project_id, bodies in groupby(read, key=itemgetter(0)):
-                async with self._apart(project_id):
-                    found[project_id] = [self._entry(body) for _, body in bodies]
-            await self._take(found)
-            versions = {
-                project_id: entries[-1].event.version
-                for project_id, entries in found.items()
-                if len(entries) == _PAGE_EVENTS
-            }
-
-    def _entry(self, body: bytes) -> Entry:
-        return Entry(event=self._codec.decode(body), body=body)
-
-    async def _take(self, found: Mapping[ProjectId, Sequence[Entry]]) -> None:
-        rosters: Mapping[ProjectId, Roster] = {}
-        parties: Mapping[TaskId, Collection[UserId]] = {}
-        if any(self._registry.peek(project_id) is None for project_id in found):
-            # Of all: actors may be let go until this is known.
-            rosters = await self._tail.rosters(list(found))
-            parties = await self._tail.parties(_tasks_spoken_of(found.values()))
-        for project_id, entries in found.items():
-            async with self._apart(project_id):
-                actor = self._registry.peek(project_id)
-                if actor is not None:
-                    self._hand(actor, entries)
-                elif project_id in rosters:
-                    self._publish(rosters[project_id], entries, parties)
-
-    @asynccontextmanager
-    async def _apart(self, project_id: ProjectId) -> AsyncIterator[None]:
-        """Have what is wrong with one project stop nobody else: it is read anew.
-
-        It waits only if there is something wrong.
-        """
-        try:
-            yield
-        except Exception:  # noqa: BLE001  # else no news would come, and nothing be loaded
-            _log.exception("follower.project_failed", id=project_id)
-            self._bulletin.doubt()
-            await self._registry.drop(project_id)
-
-    def _hand(self, actor: ProjectActor, entries: Sequence[Entry]) -> None:
-        if entries[-1].event.version > actor.state.version and not actor.hear(entries):
-            raise ValueError("the log has not what comes next")
-
-    def _publish(
-        self,
-        roster: Roster,
-        entries: Sequence[Entry],
-        parties: Mapping[TaskId, Collection[UserId]],
-    ) -> None:
-        """Tell of a project that is not in memory."""
-        told = [
-            (audience_of_late(roster, entry.event, _concerned(entry, parties)), entry)
-            for entry in entries
-        ]
-        for audience, group in joined(told):
-            self._bulletin.publish(audience, group)
-        if any(isinstance(entry.event, ProjectDeleted) for entry in entries):
-            self._bulletin.doubt()  # who had a part in its tasks is not known any more
 
     async def _start_anew(self, *, is_older: bool) -> None:
         """Rely on nothing of before: at the start, and when too much was missed.
@@ -345,23 +234,6 @@ def _is_all(entries: Sequence[Entry]) -> bool:
     return not any(
         isinstance(entry.event, MemberRemoved | ProjectUpdated) for entry in entries
     )
-
-
-def _tasks_spoken_of(found: Iterable[Sequence[Entry]]) -> set[TaskId]:
-    return {
-        entry.event.comment.task_id
-        for entries in found
-        for entry in entries
-        if isinstance(entry.event, CommentEvent)
-    }
-
-
-def _concerned(
-    entry: Entry, parties: Mapping[TaskId, Collection[UserId]]
-) -> Collection[UserId]:
-    if isinstance(entry.event, CommentEvent):
-        return parties.get(entry.event.comment.task_id, ())
-    return ()
 
 
 def _settle(waiting: asyncio.Future[None] | None, error: Exception | None) -> None:

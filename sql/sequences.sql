@@ -19,5 +19,5 @@ SELECT nextval('comment_ids') AS id FROM generate_series(1, :count::integer) ORD
 SELECT 1;
 
 -- name: get_identity()$
--- Tell this database from all others, and from copies of it on another server.
+-- Tell this database from all others, and from dumps of it that were restored; a copy of its files has the same name.
 SELECT system_identifier || '/' || current_database() FROM pg_control_system();

@@ -250,7 +250,10 @@ class Store:
             await _SEQUENCES.get_pulse(connection)
 
     async def identity(self) -> str:
-        """Name this very database: another one, though a copy, has another name."""
+        """Name this database; one restored from a dump has another name.
+
+        A copy of its files has the same: it must not share the Redis.
+        """
         async with self._database.connection() as connection:
             return str(await _SEQUENCES.get_identity(connection))
 

@@ -7,8 +7,10 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from actors import follower as module
+from actors import teller
 from actors.bulletin import Bulletin
 from actors.domain.commands import (
     AddComment,
@@ -42,6 +44,7 @@ from tests.unit.actors.fakes import (
     entries_of,
     running_node,
     settle,
+    until,
 )
 
 ELSEWHERE = ProjectId(8)
@@ -449,10 +452,25 @@ async def test_it_looks_by_itself_and_goes_on_after_an_error(
                 await asyncio.sleep(0.01)
 
 
+async def test_it_complains_once_until_it_can_look_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In production it runs before the migrations are approved."""
+    monkeypatch.setattr(module, "SWEEP_SECONDS", 0.001)
+    with capture_logs() as lines:
+        async with follow() as following:
+            following.tail.errors.extend([ValueError("no such column")] * 5)
+            await until(lambda: not following.tail.errors)
+            following.write(1)
+            await until(lambda: following.bulletin.head(PROJECT) == 2)
+
+    assert [line["event"] for line in lines].count("follower.failed") == 1
+
+
 async def test_each_event_is_read_once_by_all_who_lack_it(
     following: Following, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_PAGE_EVENTS", 3)
+    monkeypatch.setattr(teller, "_PAGE_EVENTS", 3)
     following.store.make_project(ELSEWHERE)
     following.write(*range(1, 8))
     following.write(11, 12, project_id=ELSEWHERE)
