@@ -6,8 +6,16 @@ what it knows. That alone keeps it right; hints only make it quick.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from itertools import groupby
 from operator import itemgetter
@@ -18,7 +26,13 @@ import structlog
 from actors.audiences import audience_of_late, joined
 from actors.bulletin import Bulletin
 from actors.domain.errors import StateAhead, StoreUnavailable, Unavailable
-from actors.domain.events import CommentEvent, Entry, ProjectDeleted
+from actors.domain.events import (
+    CommentEvent,
+    Entry,
+    MemberRemoved,
+    ProjectDeleted,
+    ProjectUpdated,
+)
 from actors.domain.model import ProjectId, Roster, TaskId, UserId
 from actors.ports import Audience, Codec
 from actors.project import ProjectActor
@@ -130,7 +144,9 @@ class Follower:
         actor = self._registry.peek(project_id)
         head = self._bulletin.head(project_id)
         if actor is not None:
-            if last > actor.state.version and not actor.hear(entries):
+            if last > actor.state.version and not (
+                _is_all(entries) and actor.hear(entries)
+            ):
                 self.hurry()
         elif head is None or entries[0].event.version > head + 1:
             self.hurry()
@@ -143,10 +159,9 @@ class Follower:
             self._is_hurrying = True
             asyncio.get_running_loop().call_later(_HURRY_SECONDS, self._wanted.set)
 
-    async def follow(self, project_id: ProjectId) -> int:
+    async def follow(self) -> None:
         """Have all told that was committed before this call; may wait.
 
-        Answers with the version of the project that was told last, 0 if none ever was.
         Raises StoreUnavailable.
         """
         if self._waiting is None:
@@ -157,7 +172,6 @@ class Follower:
                 await asyncio.shield(self._waiting)
         except TimeoutError:
             raise StoreUnavailable from None
-        return self._bulletin.head(project_id) or 0
 
     async def _run(self) -> None:
         while True:
@@ -190,14 +204,15 @@ class Follower:
         Then it starts anew, and whatever was read before may be old. Raises
         StoreUnavailable.
         """
-        news = None
+        news, is_older = None, False
         if self._seen is not None:
             try:
                 news = await self._tail.news(self._seen, _MOST_EVENTS)
             except StateAhead:
                 _log.error("follower.database_is_older")
+                is_older = True
         if news is None:
-            await self._start_anew()
+            await self._start_anew(is_older=is_older)
             return False
         behind = dict(self._behind(news.changed))
         self._missed(sum(last - version for version, last in behind.values()))
@@ -236,10 +251,10 @@ class Follower:
     async def _tell(self, versions: dict[ProjectId, int]) -> None:
         while versions:
             read = await self._tail.events_after(versions, _PAGE_EVENTS)
-            found = {
-                project_id: [self._entry(body) for _, body in bodies]
-                for project_id, bodies in groupby(read, key=itemgetter(0))
-            }
+            found: dict[ProjectId, list[Entry]] = {}
+            for project_id, bodies in groupby(read, key=itemgetter(0)):
+                async with self._apart(project_id):
+                    found[project_id] = [self._entry(body) for _, body in bodies]
             await self._take(found)
             versions = {
                 project_id: entries[-1].event.version
@@ -251,26 +266,36 @@ class Follower:
         return Entry(event=self._codec.decode(body), body=body)
 
     async def _take(self, found: Mapping[ProjectId, Sequence[Entry]]) -> None:
-        quiet = [key for key in found if self._registry.peek(key) is None]
-        rosters = await self._tail.rosters(quiet) if quiet else {}
-        parties = await self._tail.parties(
-            {
-                entry.event.comment.task_id
-                for key in quiet
-                for entry in found[key]
-                if isinstance(entry.event, CommentEvent)
-            }
-        )
+        rosters: Mapping[ProjectId, Roster] = {}
+        parties: Mapping[TaskId, Collection[UserId]] = {}
+        if any(self._registry.peek(project_id) is None for project_id in found):
+            # Of all: actors may be let go until this is known.
+            rosters = await self._tail.rosters(list(found))
+            parties = await self._tail.parties(_tasks_spoken_of(found.values()))
         for project_id, entries in found.items():
-            actor = self._registry.peek(project_id)
-            if actor is not None:
-                self._hand(actor, entries)
-            elif project_id in rosters:
-                self._publish(rosters[project_id], entries, parties)
+            async with self._apart(project_id):
+                actor = self._registry.peek(project_id)
+                if actor is not None:
+                    self._hand(actor, entries)
+                elif project_id in rosters:
+                    self._publish(rosters[project_id], entries, parties)
+
+    @asynccontextmanager
+    async def _apart(self, project_id: ProjectId) -> AsyncIterator[None]:
+        """Have what is wrong with one project stop nobody else: it is read anew.
+
+        It waits only if there is something wrong.
+        """
+        try:
+            yield
+        except Exception:  # noqa: BLE001  # else no news would come, and nothing be loaded
+            _log.exception("follower.project_failed", id=project_id)
+            self._bulletin.doubt()
+            await self._registry.drop(project_id)
 
     def _hand(self, actor: ProjectActor, entries: Sequence[Entry]) -> None:
         if entries[-1].event.version > actor.state.version and not actor.hear(entries):
-            self.hurry()
+            raise ValueError("the log has not what comes next")
 
     def _publish(
         self,
@@ -288,15 +313,18 @@ class Follower:
         if any(isinstance(entry.event, ProjectDeleted) for entry in entries):
             self._bulletin.doubt()  # who had a part in its tasks is not known any more
 
-    async def _start_anew(self) -> None:
-        """Rely on nothing of before: at the start, and when too much was missed."""
+    async def _start_anew(self, *, is_older: bool) -> None:
+        """Rely on nothing of before: at the start, and when too much was missed.
+
+        In a database that is older, the same version may have been made by others.
+        """
         news = await self._tail.news(None, _MOST_EVENTS)
         live = [actor.project_id for actor in self._registry]
         heads = await self._tail.heads(live)
         self._bulletin.forget()
         for project_id in live:
             actor, head = self._registry.peek(project_id), heads.get(project_id, 0)
-            if actor is not None and actor.state.version != head:
+            if actor is not None and (is_older or actor.state.version != head):
                 await self._registry.drop(project_id)
                 self._bulletin.begin(project_id, head)
         if self._seen is not None:
@@ -307,6 +335,25 @@ class Follower:
     def _release(self, error: Exception) -> None:
         waiting, self._waiting = self._waiting, None
         _settle(waiting, error)
+
+
+def _is_all(entries: Sequence[Entry]) -> bool:
+    """Whether an actor needs no later event of the same commit to tell who is shut out.
+
+    Such a commit comes as several hints; the log gives it whole.
+    """
+    return not any(
+        isinstance(entry.event, MemberRemoved | ProjectUpdated) for entry in entries
+    )
+
+
+def _tasks_spoken_of(found: Iterable[Sequence[Entry]]) -> set[TaskId]:
+    return {
+        entry.event.comment.task_id
+        for entries in found
+        for entry in entries
+        if isinstance(entry.event, CommentEvent)
+    }
 
 
 def _concerned(

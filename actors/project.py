@@ -40,14 +40,19 @@ _CATCH_UP_EVENTS = 500
 
 
 Tell = Callable[[Audience, Sequence[Entry]], None]
-Follow = Callable[[ProjectId], Awaitable[int]]
+Follow = Callable[[], Awaitable[None]]
+ToldOf = Callable[[ProjectId], int]
 
 
 def _tell_nobody(audience: Audience, entries: Sequence[Entry]) -> None:
     """Be the only node."""
 
 
-async def _follow_nobody(project_id: ProjectId) -> int:
+async def _follow_nobody() -> None:
+    """Be the only node."""
+
+
+def _told_nothing(project_id: ProjectId) -> int:
     return 0
 
 
@@ -56,9 +61,9 @@ class Surroundings:
     """What all actors of a node share.
 
     `tell` sends a hint of what was committed to the other nodes; it never waits and
-    never raises. `follow` has all told here that was committed by now on any node, and
-    answers with the version of the project that was told last, 0 if none ever was; it
-    raises StoreUnavailable.
+    never raises. `follow` has all told here that was committed by now on any node; it
+    raises StoreUnavailable. `told` is the version of a project that was told last here,
+    0 if that is not known.
     """
 
     store: Store
@@ -67,6 +72,7 @@ class Surroundings:
     feeds: tuple[Feed, ...] = ()
     tell: Tell = _tell_nobody
     follow: Follow = _follow_nobody
+    told: ToldOf = _told_nothing
     meter: Meter = field(default_factory=NoMeter)
     mailbox_size: int = 1024
     batch_limit: int = 256

@@ -174,45 +174,61 @@ class Registry:
         await asyncio.gather(*(actor.stop() for actor in self))
 
     async def _load(self, project_id: ProjectId) -> ProjectActor:
-        failures = self._failures.get(project_id)
-        if failures is not None and failures.told is not None:
-            resumed = await self._resumed(failures, failures.told)
-            if resumed is not None:
-                return self._start(resumed)
-        state = await self._loader.load(project_id)
-        if state is None:
-            raise ProjectNotFound
-        actor = ProjectActor(state, self._around)
-        if await self._around.follow(project_id) > state.version:
-            await actor.catch_up()
-            if actor.state.project is None:
+        actor = await self._resumed(project_id)
+        if actor is None:
+            state = await self._loader.load(project_id)
+            if state is None:
                 raise ProjectNotFound
+            actor = ProjectActor(state, self._around)
+            await self._around.follow()
+        await self._level(actor)
         for feed in self._around.feeds:
             feed.begin(project_id, actor.state.version)
         return self._start(actor)
 
-    async def _resumed(
-        self, failures: _Failures, told: ProjectState
-    ) -> ProjectActor | None:
+    async def _resumed(self, project_id: ProjectId) -> ProjectActor | None:
         """Go on after an end that may have come between a commit and its publication.
 
         Nobody has been told of that commit: a fresh load would leave a gap in what
-        sockets see, so the log is read and published from there on. None if that is
-        impossible.
+        sockets see, so the log is read and published from there on. None if there was
+        no such end, or if that is impossible.
         """
-        failures.told = None
+        failures = self._failures.get(project_id)
+        if failures is None or failures.told is None:
+            return None
+        told, failures.told = failures.told, None
         actor = ProjectActor(told, self._around)
         try:
+            if not await self._is_in_log(told):
+                return None
             await actor.catch_up()
         except StoreUnavailable:
             failures.told = told
             raise
         except Exception:  # noqa: BLE001  # whatever it is: a fresh load goes round it
-            _log.exception("project.not_resumed", id=told.project_id)
+            _log.exception("project.not_resumed", id=project_id)
             return None
+        return actor
+
+    async def _is_in_log(self, state: ProjectState) -> bool:
+        """Say whether the database has what led here: it may have gone back."""
+        if not state.tip:
+            return True
+        bodies = await self._store.events_since(state.project_id, state.version - 1, 1)
+        return bodies == [state.tip]
+
+    async def _level(self, actor: ProjectActor) -> None:
+        """Have an actor know all that was told here, just before it is started.
+
+        More may be told while it reads the log, and nobody tells it a second time.
+        Raises ProjectNotFound if that was the project's end, and StoreUnavailable.
+        """
+        version = -1  # if the log has no more, the database has lost what was told
+        while version < actor.state.version < self._around.told(actor.project_id):
+            version = actor.state.version
+            await actor.catch_up()
         if actor.state.project is None:
             raise ProjectNotFound
-        return actor
 
     def _remember(self, task_id: TaskId, project_id: ProjectId) -> None:
         self._places[task_id] = project_id

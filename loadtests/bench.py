@@ -8,11 +8,12 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 import uvloop
 
+from loadtests import contention, memory, workers
 from loadtests.generator import Result, http_request, run
 from loadtests.goals import Goal, report
 from loadtests.live import FULL, QUICK, Live, Scale
@@ -20,6 +21,8 @@ from loadtests.servers import Server, bare, boardcast, scratch
 
 _READ_CONNECTIONS = 32
 _WRITE_CONNECTIONS = 64
+
+_PARTS = ("rest", "live", "contention", "workers", "memory")
 
 Request = Callable[[int], bytes]
 
@@ -143,11 +146,16 @@ async def _rest(options: argparse.Namespace) -> list[Goal]:
 
 
 async def _main(options: argparse.Namespace) -> int:
+    parts: Mapping[str, Callable[[], Awaitable[list[Goal]]]] = {
+        "rest": lambda: _rest(options),
+        "live": lambda: Live.measure(_scale(options)),
+        "contention": contention.measure,
+        "workers": workers.measure,
+        "memory": memory.measure,
+    }
     goals: list[Goal] = []
-    if options.only != "live":
-        goals += await _rest(options)
-    if options.only != "rest":
-        goals += await Live.measure(_scale(options))
+    for name in (options.only,) if options.only else _PARTS:
+        goals += await parts[name]()
     return report(goals)
 
 
@@ -159,7 +167,7 @@ def _scale(options: argparse.Namespace) -> Scale:
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=("rest", "live"), help="a part")
+    parser.add_argument("--only", choices=_PARTS, help="a part")
     parser.add_argument("--seconds", type=float, default=3.0, help="of REST, each time")
     parser.add_argument("--rounds", type=int, default=5, help="of REST comparisons")
     parser.add_argument("--sockets", type=int, help="that see one event")

@@ -80,7 +80,10 @@ async def _round(
     return rate, slowest
 
 
-async def _main(options: argparse.Namespace) -> int:
+async def measure(
+    *, seconds: float = 10.0, rounds: int = 3, other: int = _WRITERS // 2
+) -> list[Goal]:
+    """Compare them in some rounds of two parts; so many write on the other node."""
     with scratch() as root:
         async with Embedded(root / "stores") as stores:
             settings = _SECRETS | {
@@ -89,19 +92,19 @@ async def _main(options: argparse.Namespace) -> int:
             }
             async with (
                 boardcast(root / "one", **settings) as one,
-                boardcast_beside(one, root / "other", **settings) as other,
+                boardcast_beside(one, root / "other", **settings) as other_node,
             ):
-                return report(await _compare(one, other, options))
+                split = {one: _WRITERS - other, other_node: other}
+                return await _compare(split, one, seconds, rounds)
 
 
 async def _compare(
-    one: Server, other: Server, options: argparse.Namespace
+    split: Mapping[Server, int], one: Server, seconds: float, rounds: int
 ) -> list[Goal]:
-    split = {one: _WRITERS - options.other, other: options.other}
     ratios, shares = [], []
-    for number in range(options.rounds):
-        alone, _ = await _round({one: _WRITERS}, number, options.seconds)
-        together, slowest = await _round(split, number, options.seconds)
+    for number in range(rounds):
+        alone, _ = await _round({one: _WRITERS}, number, seconds)
+        together, slowest = await _round(split, number, seconds)
         ratios.append(together / alone)
         shares.append(slowest)
     return [
@@ -118,7 +121,7 @@ def main() -> None:
     parser.add_argument(
         "--other", type=int, default=_WRITERS // 2, help="writers on the other node"
     )
-    sys.exit(uvloop.run(_main(parser.parse_args())))
+    sys.exit(report(uvloop.run(measure(**vars(parser.parse_args())))))
 
 
 if __name__ == "__main__":

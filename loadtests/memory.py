@@ -311,14 +311,15 @@ async def _speed(app: web.Application, groups: Sequence[Group]) -> list[Goal]:
     return goals
 
 
-async def _main(options: argparse.Namespace) -> int:
-    groups = _groups(options.share)
+async def measure(*, share: float = 1.0) -> list[Goal]:
+    """Measure with this share of the 100 000 projects."""
+    groups = _groups(share)
     with scratch() as root:
         async with Embedded(root / "data") as servers:
             url = servers.database_url or ""
             await asyncio.to_thread(migrate.migrate, url)
             started = time.perf_counter()
-            await _fill(url, groups, int(100_000 * options.share))
+            await _fill(url, groups, int(100_000 * share))
             seconds = time.perf_counter() - started
             tasks = sum(group.tasks * len(group.ids) for group in groups)
             print(f"filled in {seconds:.0f} s, {tasks} tasks in projects to be active")
@@ -327,14 +328,14 @@ async def _main(options: argparse.Namespace) -> int:
                 goals += await _memory(app, groups)
                 goals += await _counted(app, groups)
                 goals += await _speed(app, groups)
-    return report(goals)
+    return goals
 
 
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--share", type=float, default=1.0, help="of the 100 000")
-    sys.exit(uvloop.run(_main(parser.parse_args())))
+    sys.exit(report(uvloop.run(measure(**vars(parser.parse_args())))))
 
 
 if __name__ == "__main__":

@@ -7,12 +7,14 @@ Exits with 1 where a goal is missed.
 import argparse
 import asyncio
 import json
+import random
 import statistics
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 import uvloop
 
@@ -28,11 +30,11 @@ from loadtests.servers import (
     scratch,
 )
 from loadtests.sides import sample
-from server.embedded import Embedded, Servers
+from server.embedded import Embedded
 
 _HOST = "127.0.0.1"
 _CONNECTIONS = 64
-_PROJECTS = 20
+_PEOPLE, _PROJECTS, _TASKS = 50, 4, 10
 _SOCKETS_A_USER = 200
 _CROWDS = 2
 _SETTLE_SECONDS = 3.0
@@ -42,19 +44,29 @@ _EVENTS = 20
 _MIX = ("one",) * 12 + ("list",) * 4 + ("update",) * 2 + ("create",) * 2
 
 
+class Person(NamedTuple):
+    """A user: projects with the tasks in them."""
+
+    token: str
+    projects: list[tuple[int, list[int]]]
+
+
 @asynccontextmanager
-async def _running(
-    stores: Servers, data_dir: Path, workers: int
-) -> AsyncIterator[Server]:
-    async with boardcast(
-        data_dir,
-        BOARDCAST_WORKERS=str(workers),
-        BOARDCAST_LOGIN_LIMIT_PER_MINUTE="0",
-        BOARDCAST_SOCKETS_PER_USER="20000",
-        DATABASE_URL=stores.database_url or "",
-        REDIS_URL=stores.redis_url or "",
-    ) as server:
-        yield server
+async def _running(workers: int) -> AsyncIterator[Server]:
+    """Run so many workers on stores of their own."""
+    with scratch() as root:
+        async with (
+            Embedded(root / "stores") as stores,
+            boardcast(
+                root / "data",
+                BOARDCAST_WORKERS=str(workers),
+                BOARDCAST_LOGIN_LIMIT_PER_MINUTE="0",
+                BOARDCAST_SOCKETS_PER_USER="20000",
+                DATABASE_URL=stores.database_url or "",
+                REDIS_URL=stores.redis_url or "",
+            ) as server,
+        ):
+            yield server
 
 
 def _members(pid: int) -> list[int]:
@@ -63,35 +75,38 @@ def _members(pid: int) -> list[int]:
     return [int(child) for child in children] or [pid]
 
 
-async def _projects(server: Server) -> list[tuple[int, list[int]]]:
-    """Make projects, each with tasks."""
-    made = []
+async def _people(server: Server) -> list[Person]:
+    """Make people, each with projects of their own, and tasks in these."""
+    tokens = await hire(server, _PEOPLE)
     async with Client.open(_HOST, server.port) as client:
-
-        async def post(path: str, body: object) -> int:
-            data = json.dumps(body).encode()
-            request = http_request("POST", path, token=server.token, body=data)
-            return int(json.loads(await client.ask(request))["id"])
-
-        for number in range(_PROJECTS):
-            project_id = await post("/projects", {"name": f"Project {number}"})
-            tasks = [
-                await post("/tasks", {"title": f"Task {n}", "project_id": project_id})
-                for n in range(10)
-            ]
-            made.append((project_id, tasks))
-    return made
+        return [await _person(client, token) for token in tokens]
 
 
-async def _mixed(
-    server: Server, projects: list[tuple[int, list[int]]], seconds: float
-) -> Result:
+async def _person(client: Client, token: str) -> Person:
+    async def post(path: str, body: object) -> int:
+        data = json.dumps(body).encode()
+        request = http_request("POST", path, token=token, body=data)
+        return int(json.loads(await client.ask(request))["id"])
+
+    projects = []
+    for number in range(_PROJECTS):
+        project_id = await post("/projects", {"name": f"Project {number}"})
+        tasks = [
+            await post("/tasks", {"title": f"Task {n}", "project_id": project_id})
+            for n in range(_TASKS)
+        ]
+        projects.append((project_id, tasks))
+    return Person(token, projects)
+
+
+async def _mixed(server: Server, people: list[Person], seconds: float) -> Result:
+    chosen = random.Random(1)
+
     def make(number: int) -> bytes:
-        project_id, tasks = projects[number % len(projects)]
-        task_id = tasks[number % len(tasks)]
-        kind = _MIX[number * 7 % len(_MIX)]
-        body = b""
-        method, path = "GET", f"/tasks/{task_id}"
+        person = chosen.choice(people)
+        project_id, tasks = chosen.choice(person.projects)
+        kind, body = chosen.choice(_MIX), b""
+        method, path = "GET", f"/tasks/{chosen.choice(tasks)}"
         if kind == "list":
             path = f"/tasks?project_id={project_id}&limit=20"
         elif kind == "update":
@@ -100,7 +115,7 @@ async def _mixed(
             method, path = "POST", "/tasks"
             task = {"title": f"Made {number}", "project_id": project_id}
             body = json.dumps(task).encode()
-        return http_request(method, path, token=server.token, body=body)
+        return http_request(method, path, token=person.token, body=body)
 
     result = await run(
         _HOST, server.port, make, connections=_CONNECTIONS, seconds=seconds
@@ -110,26 +125,24 @@ async def _mixed(
     return result
 
 
-async def _throughput(options: argparse.Namespace, stores: Servers) -> list[Goal]:
-    with scratch() as root:
-        ratios = []
-        for number in range(options.rounds):
-            rates = []
-            for workers in (1, 2):
-                directory = root / f"{number}-{workers}"
-                async with _running(stores, directory, workers) as server:
-                    rates.append(await _rate(server, options.seconds))
-            ratios.append(rates[1] / rates[0])
+async def _throughput(seconds: float, rounds: int) -> list[Goal]:
+    ratios = []
+    for _ in range(rounds):
+        rates = []
+        for workers in (1, 2):
+            async with _running(workers) as server:
+                rates.append(await _rate(server, seconds))
+        ratios.append(rates[1] / rates[0])
     return [Goal("two workers, times one", statistics.median(ratios), 1.4)]
 
 
 async def _rate(server: Server, seconds: float) -> float:
-    projects = await _projects(server)
-    await _mixed(server, projects, 2.0)
+    people = await _people(server)
+    await _mixed(server, people, 2.0)
     members = _members(server.pid)
     worked = [cpu_seconds(pid) for pid in members]
     mine, began = cpu_seconds_of_this(), perf_counter()
-    result = await _mixed(server, projects, seconds)
+    result = await _mixed(server, people, seconds)
     took = perf_counter() - began
     shares = [
         (cpu_seconds(pid) - before) / took
@@ -149,14 +162,12 @@ def cpu_seconds_of_this() -> float:
     return cpu_seconds(int(Path("/proc/self").readlink().name))
 
 
-async def _sockets(options: argparse.Namespace, stores: Servers) -> list[Goal]:
-    with scratch() as root:
-        async with _running(stores, root / "sockets", 2) as server:
-            tokens = await hire(server, options.sockets // _SOCKETS_A_USER)
-            members = _members(server.pid)
-            before = sum(resident_bytes(pid) for pid in members)
-            async with _gathered(server, tokens) as crowds:
-                return await _watched(server, crowds, before, options.sockets)
+async def _sockets(sockets: int) -> list[Goal]:
+    async with _running(2) as server:
+        tokens = await hire(server, sockets // _SOCKETS_A_USER)
+        before = sum(resident_bytes(pid) for pid in _members(server.pid))
+        async with _gathered(server, tokens) as crowds:
+            return await _watched(server, crowds, before, sockets)
 
 
 @asynccontextmanager
@@ -206,15 +217,20 @@ def _change(server: Server, number: int) -> bytes:
     return http_request("PUT", path, token=server.token, body=body)
 
 
-async def _main(options: argparse.Namespace) -> int:
+async def measure(
+    *,
+    only: str | None = None,
+    seconds: float = 8.0,
+    rounds: int = 3,
+    sockets: int = 20_000,
+) -> list[Goal]:
+    """Measure rates and sockets, or only one of them."""
     goals: list[Goal] = []
-    with scratch() as root:
-        async with Embedded(root / "stores") as stores:
-            if options.only != "sockets":
-                goals += await _throughput(options, stores)
-            if options.only != "rates":
-                goals += await _sockets(options, stores)
-    return report(goals)
+    if only != "sockets":
+        goals += await _throughput(seconds, rounds)
+    if only != "rates":
+        goals += await _sockets(sockets)
+    return goals
 
 
 def main() -> None:
@@ -224,7 +240,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0, help="of each load")
     parser.add_argument("--rounds", type=int, default=3, help="of both loads")
     parser.add_argument("--sockets", type=int, default=20_000, help="on two workers")
-    sys.exit(uvloop.run(_main(parser.parse_args())))
+    sys.exit(report(uvloop.run(measure(**vars(parser.parse_args())))))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import uvloop
 
 from actors.domain.errors import DomainError
 from server import __version__, administration, asyncapi, logs, openapi
-from server.config import Config, ConfigError
+from server.config import MOST_WORKERS, Config, ConfigError
 from server.datadir import DataDirError
 from server.migrate import MigrationFailed
 from server.mistakes import Mistake
@@ -33,9 +33,9 @@ Run = Callable[[argparse.Namespace], int]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; answer the exit status. A user's mistake is one line."""
-    options = _parser().parse_args(argv)
-    run: Run = options.run
     try:
+        options = _parser().parse_args(argv)
+        run: Run = options.run
         return run(options)
     except ConfigError as error:
         return _refuse(error.problems)
@@ -96,7 +96,9 @@ def _command(
 def _add_serve(command: argparse.ArgumentParser) -> None:
     command.add_argument("--host", help="the address to listen on (default: 127.0.0.1)")
     command.add_argument("--port", type=_port, help="default: 8080; 0 takes a free one")
-    command.add_argument("--workers", type=int, help="default: 1")
+    command.add_argument(
+        "--workers", type=_workers, help="processes on the one port (default: 1)"
+    )
     command.add_argument(
         "--demo",
         action="store_true",
@@ -125,6 +127,13 @@ def _port(text: str) -> int:
     if not 0 <= port <= 65535:  # noqa: PLR2004 (what a port is)
         raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
     return port
+
+
+def _workers(text: str) -> int:
+    workers = int(text) if text.isdecimal() else 0
+    if not 1 <= workers <= MOST_WORKERS:
+        raise Mistake(f"--workers is a number from 1 to {MOST_WORKERS}, not {text!r}")
+    return workers
 
 
 def _serve(options: argparse.Namespace) -> int:

@@ -11,6 +11,8 @@ from server.credentials import CredentialError
 from server.environment import ANY_ORIGIN, read, read_network, read_origin, unknown
 from server.environment import setting as _env
 
+MOST_WORKERS = 64
+
 _DATA_DIR = Path(".boardcast")
 
 
@@ -49,7 +51,12 @@ class Config:
     )
     workers: int = field(
         default=1,
-        metadata=_env("BOARDCAST_WORKERS", "server processes; 1 in this release"),
+        metadata=_env(
+            "BOARDCAST_WORKERS",
+            "worker processes on the one port, up to 64",
+            least=1,
+            most=MOST_WORKERS,
+        ),
     )
     data_dir: Path = field(
         default=_DATA_DIR,
@@ -149,7 +156,9 @@ class Config:
     sockets_per_user: int = field(
         default=1000,
         metadata=_env(
-            "BOARDCAST_SOCKETS_PER_USER", "open WebSockets of one user; 0: off", least=0
+            "BOARDCAST_SOCKETS_PER_USER",
+            "open WebSockets of one user at one worker; 0: off",
+            least=0,
         ),
     )
     trusted_proxies: tuple[str, ...] = field(
@@ -164,7 +173,7 @@ class Config:
         default=10,
         metadata=_env(
             "BOARDCAST_DATABASE_POOL_SIZE",
-            "connections to PostgreSQL",
+            "each worker's connections to PostgreSQL, beside 5 others",
             least=2,
             most=1000,
         ),
@@ -299,8 +308,6 @@ class Config:
         settings, problems = read(own, environ, given)
         if "log_format" not in settings:
             settings["log_format"] = "console" if sys.stderr.isatty() else "json"
-        if settings.get("workers", 1) != 1:
-            problems.append("several workers come with a later release: workers is 1")
         if settings.get("environment") == "production":
             problems += cls.mistyped(environ)
             if ANY_ORIGIN in settings.get("cors_origins", ()):

@@ -47,8 +47,8 @@ async def opened(app: web.Application) -> AsyncIterator[None]:
         actor = registry.live(project_id)
         return None if actor is None else actor.state
 
-    async def follow(project_id: ProjectId) -> int:
-        return await follower.follow(project_id)
+    async def follow() -> None:
+        await follower.follow()
 
     feed = Feed(Source(log=store, codec=codec, find=find, look=look), words)
     bulletin = Bulletin(sights, feed)
@@ -123,7 +123,7 @@ def announcer(app: web.Application) -> Callable[[Batch], None]:
 
 
 def _surroundings(
-    app: web.Application, codec: EventCodec, feed: Bulletin, **others: Any
+    app: web.Application, codec: EventCodec, bulletin: Bulletin, **others: Any
 ) -> Surroundings:
     config, store, metrics = app[keys.CONFIG], app[keys.STORE], app[keys.METRICS]
     limit = config.journal_batch if config.group_commit else 1
@@ -138,7 +138,8 @@ def _surroundings(
         store=store,
         journal=journal,
         codec=codec,
-        feeds=(feed,),
+        feeds=(bulletin,),
+        told=lambda project_id: bulletin.head(project_id) or 0,
         meter=metrics,
         mailbox_size=config.mailbox_size,
         batch_limit=limit,

@@ -20,6 +20,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 # The id of the request that is being answered in this context. A task that outlives
 # its request has to be made in a context of its own, or it keeps this for ever.
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
+# Which of several workers this process is: set before anything is configured.
+WORKER: ContextVar[int | None] = ContextVar("worker", default=None)
 
 _SECRET = re.compile(
     r"token|passw|authorization|cookie|secret|ticket|credential|dsn|database_url"
@@ -47,16 +49,16 @@ def configure(config: _Settings, stream: TextIO | None = None) -> None:
     """Send structlog and the standard library's logging to `stream`, or stderr."""
     stream = stream or sys.stderr
     level = logging.getLevelName(config.log_level.upper())
-    renderer = _renderers(config)
+    renderer, shared = _renderers(config), _shared()
     structlog.configure(
-        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.stdlib.LoggerFactory(),
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=_SHARED,
+            foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *renderer,
@@ -87,6 +89,16 @@ _SHARED: list[Processor] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     redact,
 ]
+
+
+def _shared() -> list[Processor]:
+    worker = WORKER.get()
+
+    def number(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        event["worker"] = worker
+        return event
+
+    return _SHARED if worker is None else [number, *_SHARED]
 
 
 def _renderers(config: _Settings) -> list[Processor]:
@@ -122,6 +134,7 @@ class _Line(msgspec.Struct, omit_defaults=True):
     level: str
     user_id: int | None = None
     trace_id: str | None = None
+    worker: int | None = None
 
 
 class Exchange(msgspec.Struct, frozen=True):
@@ -144,6 +157,7 @@ class AccessLog:
         if logging.getLevelName(config.log_level.upper()) > logging.INFO:
             self._least = max(self._least, _SERVER_ERROR)
         self._is_json = config.log_format == "json"
+        self._worker = WORKER.get()
         self._stream = stream
         self._waiting: list[str] = []
         self._bytes = 0
@@ -158,7 +172,7 @@ class AccessLog:
         if not self._is_json:
             _log_exchange(exchange)
             return
-        line = _encoder.encode(_line(exchange)).decode()
+        line = _encoder.encode(_line(exchange, self._worker)).decode()
         self._waiting.append(line)
         self._bytes += len(line)
         if self._bytes > _FLUSH_BYTES:
@@ -180,7 +194,7 @@ class AccessLog:
         stream.flush()
 
 
-def _line(exchange: Exchange) -> _Line:
+def _line(exchange: Exchange, worker: int | None = None) -> _Line:
     return _Line(
         event="http.request",
         method=exchange.method,
@@ -192,6 +206,7 @@ def _line(exchange: Exchange) -> _Line:
         level=_level(exchange.status),
         user_id=exchange.user_id,
         trace_id=exchange.trace_id,
+        worker=worker,
     )
 
 

@@ -6,7 +6,7 @@ lookup and a lock for each request would cost more than the routing does.
 
 import hmac
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from itertools import accumulate
 
 from aiohttp import web
@@ -126,6 +126,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.http = HttpMetrics()
         self._sampled = _Sampled()
+        # Asks for the page of all workers; None if this process is the only one.
+        self.gather: Callable[[], Awaitable[bytes]] | None = None
         self.registry.register(self.http)
         self.registry.register(self._sampled)
         self.batch_events = self._histogram(
@@ -243,9 +245,9 @@ class Metrics:
 async def get_metrics(request: web.Request) -> web.Response:
     """Answer `GET /metrics`: to everybody, or to who has the monitoring token."""
     _refuse_strangers(request.headers, request.app[CONFIG].monitoring_token)
-    return web.Response(
-        body=request.app[METRICS].page(), headers={"Content-Type": CONTENT_TYPE_LATEST}
-    )
+    metrics = request.app[METRICS]
+    page = metrics.page() if metrics.gather is None else await metrics.gather()
+    return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def _refuse_strangers(headers: Mapping[str, str], token: str | None) -> None:

@@ -76,8 +76,8 @@ class Service(Protocol):
         """The word in log lines and error messages."""
 
     @property
-    def log_file(self) -> Path:
-        """Where its output goes."""
+    def log_file(self) -> Path | None:
+        """Where its output goes; None if that is nobody's to keep small."""
 
     async def start(self) -> Process:
         """Answer when it is ready; raises StartFailed and leaves nothing behind."""
@@ -92,13 +92,9 @@ async def spawn(program: Program) -> Process:
     Call it on the main thread: on Linux the program is told to end when the *thread*
     that started it does.
     """
-    account = program.account
     with _opened(program.log_file) as output:
         return await asyncio.create_subprocess_exec(
-            # -I -S: nothing of the surroundings is read, and it starts in 20 ms.
-            *(sys.executable, "-I", "-S", launch.__file__),
-            *(str(os.getpid()), str(int(program.death_signal))),
-            *(str(account.uid), str(account.gid), *program.argv),
+            *tied(program.argv, program.account, program.death_signal),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -106,6 +102,18 @@ async def spawn(program: Program) -> Process:
             env=_environment(),
             start_new_session=True,
         )
+
+
+def tied(
+    argv: Sequence[str], account: Account, death_signal: signal.Signals
+) -> tuple[str, ...]:
+    """Put before a command what makes it end with us, and be somebody else's."""
+    return (
+        # -I -S: nothing of the surroundings is read, and it starts in 20 ms.
+        *(sys.executable, "-I", "-S", launch.__file__),
+        *(str(os.getpid()), str(int(death_signal))),
+        *(str(account.uid), str(account.gid), *argv),
+    )
 
 
 async def stop(process: Process, *signals: tuple[signal.Signals, float]) -> None:
@@ -160,48 +168,72 @@ def last_words(log_file: Path) -> str:
 
 
 class Supervised:
-    """A service that is started again whenever it dies, until it is stopped."""
+    """A service that is started again whenever it dies, until it is stopped.
 
-    def __init__(self, service: Service):
+    The log tells of it as `<place>.<name>_died`, with these fields.
+    """
+
+    def __init__(self, service: Service, place: str = "embedded", **fields: object):
         self._service = service
+        self._event = f"{place}.{service.name}"
+        self._log = _log.bind(**fields)
         self._process: Process | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start it and the watch over it; raises StartFailed."""
         self._process = await self._service.start()
-        self._watcher = asyncio.create_task(
-            self._watch(), name=f"watch-{self._service.name}"
-        )
+        self._begin_watch()
+
+    async def replace(self) -> Process | None:
+        """Start a successor beside it; answer whose place it took.
+
+        That one is the caller's to stop. None if it was not running: it is being
+        started again as it is. Raises StartFailed, and then nothing has changed.
+        """
+        if self._process is None or self._process.returncode is not None:
+            return None
+        await self._end_watch()
+        try:
+            successor = await self._service.start()
+            former, self._process = self._process, successor
+        finally:
+            self._begin_watch()
+        return former
 
     async def stop(self) -> None:
         """End the watch, then the service."""
+        await self._end_watch()
+        if self._process is not None:
+            await self._service.stop(self._process)
+
+    def _begin_watch(self) -> None:
+        self._watcher = asyncio.create_task(self._watch(), name=f"watch-{self._event}")
+
+    async def _end_watch(self) -> None:
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
-        if self._process is not None:
-            await self._service.stop(self._process)
 
     async def _watch(self) -> None:
         delay_seconds = 0.0
         while self._process is not None:
             started = asyncio.get_running_loop().time()
             status = await self._ended(self._process)
-            _log.error(f"embedded.{self._service.name}_died", status=status)
+            self._log.error(f"{self._event}_died", status=status)
             if asyncio.get_running_loop().time() - started > _STABLE_SECONDS:
                 delay_seconds = 0.0
             self._process = await self._start_again(delay_seconds)
             delay_seconds = _longer(delay_seconds)
-            _log.warning(
-                f"embedded.{self._service.name}_restarted", pid=self._process.pid
-            )
+            self._log.warning(f"{self._event}_restarted", pid=self._process.pid)
 
     async def _ended(self, process: Process) -> int:
         ended = asyncio.ensure_future(process.wait())
         try:
             while not ended.done():
                 await asyncio.wait({ended}, timeout=_LOG_CHECK_SECONDS)
-                trim(self._service.log_file)
+                if self._service.log_file is not None:
+                    trim(self._service.log_file)
         finally:
             ended.cancel()
         return ended.result()
@@ -213,9 +245,7 @@ class Supervised:
                 return await self._service.start()
             except (StartFailed, OSError) as error:
                 delay_seconds = _longer(delay_seconds)
-                _log.warning(
-                    f"embedded.{self._service.name}_not_started", error=str(error)
-                )
+                self._log.warning(f"{self._event}_not_started", error=str(error))
 
 
 def trim(log_file: Path) -> None:

@@ -5,6 +5,7 @@ protocol, in its own form. This replaces that form, and nothing else.
 """
 
 import asyncio
+from collections.abc import Coroutine
 from http import HTTPStatus
 from typing import Any
 
@@ -19,6 +20,7 @@ from server.problems import Problem, from_status, internal_error, problem_respon
 _logger = structlog.get_logger()
 
 
+_POLL_SECONDS = 0.05
 _FIRST_REQUEST_SECONDS = 15.0
 # Not the same, because the limit is all that the parser tells of what was too long.
 _ADDRESS_BYTES = 8000  # what RFC 9110, 4.1, asks every server to take
@@ -47,8 +49,29 @@ class Runner(web.AppRunner):
         server.__class__ = _Server
         return server
 
+    def say_goodbye(self) -> None:
+        """Let each connection end with its next answer, which says so beforehand.
+
+        Who reads `Connection: close` sends no other request there. To close it while
+        nothing is under way might meet a request that has just been sent.
+        """
+        if isinstance(self.server, _Server):
+            self.server.is_leaving = True
+
+    async def stop_accepting(self) -> None:
+        """Take no more connections; those that there are stay."""
+        for site in list(self.sites):
+            await site.stop()
+
+    async def quiet(self) -> None:
+        """Wait until no connection is left."""
+        while self.server is not None and self.server.connections:  # noqa: ASYNC110 (aiohttp tells nobody)
+            await asyncio.sleep(_POLL_SECONDS)
+
 
 class _Server(web.Server):
+    is_leaving = False
+
     def __call__(self) -> RequestHandler:
         handler = super().__call__()
         handler.__class__ = _Connection
@@ -67,6 +90,20 @@ class _Connection(RequestHandler):
         """Hang up on who has not sent a whole request: it holds a descriptor."""
         if self._request_count == 0:
             transport.close()
+
+    def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start: float | None
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        if self._is_last:
+            resp.force_close()
+        return super().finish_response(request, resp, start)
+
+    @property
+    def _is_last(self) -> bool:
+        # Whoever has sent more than one request at once gets all the answers.
+        return isinstance(self._manager, _Server) and (
+            self._manager.is_leaving and not self._messages
+        )
 
     def handle_error(
         self,

@@ -1,30 +1,35 @@
 """`boardcast serve`: from nothing to a server that listens, and back to nothing."""
 
 import asyncio
-import errno
-import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 import structlog
 from aiohttp import web
 
-from actors.domain.errors import StoreUnavailable
 from server import keys
-from server.app import Urls, create_app
+from server.app import Urls
 from server.config import Config
 from server.demo import PASSWORD, PEOPLE, email_of
 from server.descriptors import raise_file_limit
 from server.embedded import Embedded
 from server.health import look_for_redis
+from server.listening import bound, listen, url_of
 from server.migrate import migrate, pending
 from server.mistakes import Mistake
-from server.runner import Runner
+from server.running import drain, running
+from server.supervisor import Supervisor
+from server.told import Told
 
-_BACKLOG = 4096  # all dashboards may come back at once; Linux allows no more
-_ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 (compared with, not bound to)
+_CONNECTIONS_BESIDE = 5  # of a worker, beside its pool: for lists, and for news
+_OTHER_CONNECTIONS = 20  # for commands, and for who looks after the database
+_USUAL_CONNECTIONS = 60
+
+# Who may log in to the demo company, and what is done at SIGHUP.
+_Serving = AsyncIterator[tuple[str | None, Callable[[], None]]]
 
 _log = structlog.get_logger(__name__)
 
@@ -37,53 +42,57 @@ async def serve(config: Config) -> int:
     if config.demo and config.is_production:
         raise Mistake("a demo has published passwords: not in production")
     raise_file_limit()
-    stopping, is_ready = asyncio.Event(), asyncio.Event()
-    serving = asyncio.ensure_future(_serve(config, stopping, is_ready))
+    is_ready = asyncio.Event()
 
     def stop() -> None:
-        if stopping.is_set():  # who is impatient must not interrupt the cleaning
-            return
-        stopping.set()
         if not is_ready.is_set():
             serving.cancel()
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
+    told = Told(stop)
+    serving = asyncio.ensure_future(_serve(config, told, is_ready))
     try:
         await serving
     except asyncio.CancelledError:
-        if not stopping.is_set():
+        if not told.is_stopping:
             raise
     return 0
 
 
-async def _serve(
-    config: Config, stopping: asyncio.Event, is_ready: asyncio.Event
-) -> None:
+async def _serve(config: Config, told: Told, is_ready: asyncio.Event) -> None:
     # First of all: who cannot have the port need not wait for the databases.
-    with _bound(config.host, config.port) as listening:
+    with bound(config.host, config.port) as listening:
         async with _servers(config) as urls:
             missing = await _prepare(config, urls.database)
-            async with _running(config, urls) as runner:
-                await look_for_redis(runner.app[keys.REDIS].ping)
-                await _listen(runner, listening)
-                _log.info("server.listening", url=_url(listening), missing=missing)
-                await _announce(runner.app, _url(listening), missing)
+            serving = _alone if config.workers == 1 else _together
+            async with serving(config, urls, listening) as (login, roll):
+                url = url_of(listening)
+                _log.info("server.listening", url=url, missing=missing)
+                _announce(url, missing, login)
                 is_ready.set()
-                await stopping.wait()
-                runner.app[keys.HEALTH].is_draining = True
-                await asyncio.gather(
-                    asyncio.sleep(config.drain_seconds),
-                    runner.app[keys.SOCKETS].drain(config.drain_seconds),
-                )
+                async for _ in told.rolls():
+                    roll()
 
 
-async def _listen(runner: web.AppRunner, listening: socket.socket) -> None:
-    try:
-        await web.SockSite(runner, listening, backlog=_BACKLOG).start()
-    except OSError as error:  # somebody was bound to it too, and was quicker
-        raise Mistake("the port is in use; choose another with --port") from error
+@asynccontextmanager
+async def _alone(config: Config, urls: Urls, listening: socket.socket) -> _Serving:
+    """Serve in this process."""
+    async with running(config, urls) as runner:
+        await look_for_redis(runner.app[keys.REDIS].ping)
+        await listen(runner, listening)
+        login = await _demo_login(runner.app)
+        yield login, lambda: _log.warning("server.nothing_to_roll", see="--workers")
+        await drain(runner)
+
+
+@asynccontextmanager
+async def _together(config: Config, urls: Urls, listening: socket.socket) -> _Serving:
+    """Serve in processes of their own, which are restarted in turn."""
+    login = None
+    if config.demo:  # once, and before anybody is there
+        async with running(config, urls) as runner:
+            login = await _demo_login(runner.app)
+    async with Supervisor(replace(config, demo=False), urls, listening) as supervisor:
+        yield login, supervisor.roll
 
 
 @asynccontextmanager
@@ -92,7 +101,12 @@ async def _servers(config: Config) -> AsyncIterator[Urls]:
     if database and redis:
         yield Urls(database=database, redis=redis)
         return
-    embedded = Embedded(config.data_dir, postgres=not database, valkey=not redis)
+    embedded = Embedded(
+        config.data_dir,
+        postgres=not database,
+        valkey=not redis,
+        postgres_settings={"max_connections": str(_most_connections(config))},
+    )
     async with embedded as servers:
         yield Urls(
             database=database or servers.database_url or "",
@@ -100,21 +114,11 @@ async def _servers(config: Config) -> AsyncIterator[Urls]:
         )
 
 
-@asynccontextmanager
-async def _running(config: Config, urls: Urls) -> AsyncIterator[web.AppRunner]:
-    runner = Runner(
-        create_app(config, urls=urls),
-        access_log=None,  # the middleware writes it, with the request's id
-        shutdown_timeout=config.shutdown_seconds,
-    )
-    try:
-        try:
-            await runner.setup()
-        except StoreUnavailable as error:
-            raise Mistake("the database does not answer; see DATABASE_URL") from error
-        yield runner
-    finally:
-        await runner.cleanup()
+def _most_connections(config: Config) -> int:
+    """Allow for the pools of all workers, and for one's successor beside it."""
+    workers = config.workers + (config.workers > 1)
+    wanted = workers * (config.database_pool_size + _CONNECTIONS_BESIDE)
+    return max(_USUAL_CONNECTIONS, wanted + _OTHER_CONNECTIONS)
 
 
 async def _prepare(config: Config, url: str) -> list[str]:
@@ -127,52 +131,23 @@ async def _prepare(config: Config, url: str) -> list[str]:
     return []
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    """Take the address without accepting anybody yet; raises Mistake."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except OSError as error:
-        raise Mistake(f"cannot listen on {host}: {error.strerror}") from error
-    taken = socket.socket(family, kind, protocol)
-    try:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.setblocking(False)  # noqa: FBT003 (its only parameter)
-        taken.bind(address)
-    except OSError as error:
-        taken.close()
-        if error.errno == errno.EADDRINUSE:
-            raise Mistake(
-                f"port {port} of {host} is in use; choose another with --port"
-            ) from error
-        reason = error.strerror
-        raise Mistake(f"cannot listen on port {port} of {host}: {reason}") from error
-    return taken
-
-
-async def _announce(app: web.Application, url: str, missing: list[str]) -> None:
+def _announce(url: str, missing: list[str], login: str | None) -> None:
     lines = [f"Boardcast is ready: {url}"]
     if missing:
         lines = [f"Boardcast waits for `boardcast migrate`: {url}"]
     lines += [f"  API and docs   {url}/docs"]
-    if app[keys.CONFIG].demo:
-        lines += await _demo_login(app)
+    if login:
+        lines += [f"  Demo login     {login}"]
     lines += ["  Ctrl-C stops it"]
     with suppress(OSError):  # nobody may be reading; the server is there all the same
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
 
 
-async def _demo_login(app: web.Application) -> list[str]:
+async def _demo_login(app: web.Application) -> str | None:
     person = PEOPLE[0]
+    if not app[keys.CONFIG].demo:
+        return None
     if await app[keys.ACCOUNTS].find_by_login(email=email_of(person)) is None:
-        return []  # it was not empty, so it was not filled
-    return [f"  Demo login     {person.username} / {PASSWORD}"]
-
-
-def _url(listening: socket.socket) -> str:
-    host, port = listening.getsockname()[:2]
-    if host in _ANYWHERE:
-        host = "localhost"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return None  # it was not empty, so it was not filled
+    return f"{person.username} / {PASSWORD}"

@@ -29,6 +29,7 @@ class Sockets:
         self._none_left = asyncio.Event()
         self.unknown = 0
         self.is_draining = False
+        self._sends_away = False
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -39,6 +40,8 @@ class Sockets:
         line.limit_unsent()
         self._lines[line] = None
         self._none_left.clear()
+        if self._sends_away:
+            line.close(RESTART)
         return line
 
     def admit(self, socket: Socket) -> bool:
@@ -60,13 +63,14 @@ class Sockets:
         if not self._lines:
             self._none_left.set()
 
-    async def drain(self, seconds: float = 0.0) -> None:
+    async def drain(self, seconds: float = 0.0, *, refuse: bool = True) -> None:
         """Close all in random order over this time, or longer if there are very many.
 
-        Each is told when to come back, so that they do not come all at once. Nobody is
-        accepted from now on. Waits for their handlers.
+        Each is told when to come back, so that they do not come all at once. Who comes
+        from now on is refused, or else accepted and closed. Waits for their handlers.
         """
-        self.is_draining = True
+        self.is_draining = self.is_draining or refuse
+        self._sends_away = True
         lines = list(self._lines)
         random.shuffle(lines)
         spread = max(seconds, len(lines) / _ENDINGS_A_SECOND)

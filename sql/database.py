@@ -199,9 +199,13 @@ class Database:
         """Cut off what is still at work; replace all where one is of no use any more.
 
         The others probably are like it, lost or to a server that has become a replica,
-        and each would fail a request to find out.
+        and each would fail a request to find out. That a caller has left says nothing
+        of them.
         """
-        if isinstance(error, asyncio.CancelledError | TimeoutError):
+        if isinstance(error, asyncio.CancelledError) and not _is_lost(connection):
+            _cut(connection)
+            return
+        if isinstance(error, TimeoutError):
             _cut(connection)
         is_replica = isinstance(error, asyncpg.ReadOnlySQLTransactionError)
         if is_replica or _is_lost(connection):

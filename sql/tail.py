@@ -3,6 +3,10 @@
 A snapshot of PostgreSQL's says which transactions it sees, so the events of those that
 one sees and an older one did not are all that is new: none is missed because it took
 its place early and was committed late, and none comes twice.
+
+A row counts as written by the transaction that it names only if it is of that very
+transaction: the rows of a restored dump name those of another cluster. So events may
+not be written inside of a savepoint, which has a number of its own.
 """
 
 from collections.abc import Collection, Mapping, Sequence

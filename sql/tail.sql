@@ -1,5 +1,5 @@
 -- name: get_news(seen, limit)^
--- The snapshot of this moment; the changes that it sees and another one did not, if they are not too many; whether it is older than that one.
+-- The snapshot of this moment; the changes that it sees and another one did not, if they are not too many; whether it is older than that one. What was restored from a dump has numbers of another cluster's transactions.
 WITH present AS (
     SELECT pg_current_snapshot() AS snapshot
 ), written AS (
@@ -7,6 +7,8 @@ WITH present AS (
         SELECT project_id, version
         FROM project_events
         WHERE written_by >= pg_snapshot_xmax(:seen::text::pg_snapshot)
+            AND written_by < (SELECT pg_snapshot_xmax(snapshot) FROM present)
+            AND xmin = written_by::xid
         ORDER BY written_by
         LIMIT :limit + 1
     )
@@ -16,7 +18,7 @@ WITH present AS (
     CROSS JOIN LATERAL (
         SELECT project_id, version
         FROM project_events
-        WHERE written_by = p.xid
+        WHERE written_by = p.xid AND xmin = written_by::xid
         ORDER BY written_by, project_id, version
         LIMIT :limit + 1
     ) late

@@ -83,7 +83,8 @@ class Read:
     """A look at a task, at all tasks of a project, or at its log (`head`, `events`).
 
     `wants` is the version that it named, 0 if none. `tasks` are those that it was
-    shown; it was refused, or a task was not there, when there are none.
+    shown; it was refused, or a task was not there, when there are none. A page that is
+    not `is_whole` tells nothing.
     """
 
     request_id: str
@@ -99,6 +100,7 @@ class Read:
     tasks: Sequence[Mapping[str, Any]] = ()
     head: int | None = None
     events: Sequence[Mapping[str, Any]] = ()
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

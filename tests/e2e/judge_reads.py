@@ -22,7 +22,7 @@ def problems(history: History, log: Log) -> Iterator[str]:
     for read in history.reads:
         if read.code == _NOT_REACHED:
             yield f"{read.request_id}: {read.wants} was acknowledged, but not reached"
-        elif read.status in {_OK, _NOT_FOUND}:
+        elif read.is_whole and read.status in {_OK, _NOT_FOUND}:
             problem = _problem(read, log.pasts[read.project_id], bounds)
             if problem:
                 yield f"{read.request_id} at {read.node}: {problem}"

@@ -91,12 +91,20 @@ class _Stream:
         self._last[project_id] = version
 
     def _missed(self, project_id: int, before: int, version: int) -> bool:
-        """Say whether what is left out was to be told; a subscriber is told all."""
+        """Say whether what is left out was to be told; a subscriber is told all.
+
+        A listener who was shut out since need not be told what was before: a server
+        that finds it in the log asks who may see the project now.
+        """
         between = range(before + 1, version)
-        past = self._log.pasts.get(project_id)
+        past, user_id = self._log.pasts.get(project_id), self._watch.user_id
         if self._watch.project_id is not None or past is None:
             return bool(between)
-        return any(past.is_told(self._watch.user_id, missed) for missed in between)
+        by_then = self._bounds.most(project_id, self._at)
+        return any(
+            all(past.may_see(user_id, v) for v in range(missed, by_then + 1))
+            for missed in between
+        )
 
     def _is_for_them(self, project_id: int, version: int) -> bool:
         """Say whether they may know: who was let in by then may read the whole log."""

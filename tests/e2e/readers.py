@@ -100,12 +100,12 @@ def _seen(kind: str, status: int, body: Any) -> dict[str, Any]:
             return {"status": status, "tasks": [body]}
         case "log":
             head, events = body["version"], body["events"]
-            if events and events[-1]["version"] != head:
-                return {}
-            return {"status": status, "head": head, "events": events}
+            is_whole = not events or events[-1]["version"] == head
+            seen = {"head": head, "events": events}
         case _:
             is_whole = body["total"] == len(body["tasks"])
-            return {"status": status, "tasks": body["tasks"]} if is_whole else {}
+            seen = {"tasks": body["tasks"]}
+    return {"status": status, "is_whole": is_whole, **seen}
 
 
 class Prober:

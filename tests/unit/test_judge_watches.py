@@ -135,7 +135,11 @@ def test_who_comes_back_may_be_told_of_what_was_meanwhile() -> None:
 
 
 def test_a_listener_who_is_not_told_of_what_they_may_see_is_found() -> None:
-    assert _is_found("gap", _guest(*STORY[1:4], *STORY[6:]))
+    since_removed = _guest(STORY[1], STORY[4])
+
+    assert _is_found("gap", _guest(STORY[1], STORY[3]))
+    assert _is_found("gap", _guest(STORY[6], STORY[8]))
+    assert _problems(since_removed) == []
 
 
 def _problems(*watches: Watch) -> list[str]:

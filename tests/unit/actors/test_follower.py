@@ -1,7 +1,7 @@
 """What other nodes commit reaches this one: by hints, by the log, once and in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -18,9 +18,9 @@ from actors.domain.commands import (
     RemoveMember,
     UpdateProject,
 )
-from actors.domain.errors import StateAhead, StoreUnavailable
+from actors.domain.errors import OutcomeUnknown, StateAhead, StoreUnavailable
 from actors.domain.events import Batch
-from actors.domain.model import ProjectId, UserId
+from actors.domain.model import ProjectId, Roster, UserId
 from actors.domain.state import ProjectState
 from actors.follower import Follower
 from actors.ports import Audience, Ending
@@ -97,7 +97,10 @@ async def follow() -> AsyncIterator[Following]:
             lost_track=lambda: losses.append("all"),
         )
         registry._around = replace(
-            registry._around, feeds=(bulletin,), follow=follower.follow
+            registry._around,
+            feeds=(bulletin,),
+            follow=follower.follow,
+            told=lambda project_id: bulletin.head(project_id) or 0,
         )
         socket = FakeSocket(make_caller(ADA))
         node.feed.attach(socket)
@@ -376,6 +379,41 @@ async def test_a_database_that_went_back_is_believed(following: Following) -> No
     assert following.bulletin.head(PROJECT) == 2
 
 
+async def test_in_a_database_that_went_back_no_version_is_the_same(
+    following: Following,
+) -> None:
+    following.write(1)
+    await following.node.actor()
+    following.store.logs[PROJECT].pop()
+    following.store.states[PROJECT] = ProjectState(project_id=PROJECT)
+    following.store.make_project()
+    following.write(2)
+    following.tail.errors.append(StateAhead())
+
+    await following.follower.look()
+
+    assert (await following.node.actor()).state == following.store.state()
+
+
+async def test_a_project_that_failed_goes_on_from_nothing_that_was_lost(
+    following: Following,
+) -> None:
+    following.write(1)
+    actor = await following.node.actor()
+    following.store.errors.append(OutcomeUnknown())
+    with pytest.raises(OutcomeUnknown):
+        await actor.ask(make_command(CreateTask, task_id=2))
+    await settle()
+    following.store.logs[PROJECT].pop()
+    following.store.states[PROJECT] = ProjectState(project_id=PROJECT)
+    following.store.make_project()
+    following.tail.errors.append(StateAhead())
+    await following.follower.look()
+    following.node.clock.advance(60)
+
+    assert (await following.node.actor()).state == following.store.state()
+
+
 async def test_who_loads_while_the_database_is_away_is_told_so(
     following: Following,
 ) -> None:
@@ -390,7 +428,7 @@ async def test_who_loads_while_the_database_is_away_is_told_so(
 async def test_nobody_waits_for_a_follower_that_has_ended(
     following: Following,
 ) -> None:
-    asked = asyncio.ensure_future(following.follower.follow(PROJECT))
+    asked = asyncio.ensure_future(following.follower.follow())
     await asyncio.sleep(0)
 
     await following.follower.close()
@@ -432,3 +470,162 @@ async def test_let_go_sockets_have_to_come_back(following: Following) -> None:
     await settle()
 
     assert following.socket.ended is Ending.SLOW
+
+
+async def test_what_is_told_while_a_project_is_loaded_is_neither_lost_nor_repeated(
+    following: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hint comes after the log was read for the actor, and before it starts."""
+    load, events_since = following.store.load, following.store.events_since
+
+    async def load_early(project_id: ProjectId) -> ProjectState | None:
+        state = await load(project_id)
+        following.write(1)
+        return state
+
+    async def read_early(
+        project_id: ProjectId, version: int, limit: int | None
+    ) -> list[bytes]:
+        bodies = await events_since(project_id, version, limit)
+        if len(following.store.logs[PROJECT]) == 2:
+            following.write(2)
+            following.hint(3, 3)
+            await following.follower.look()
+        return bodies
+
+    monkeypatch.setattr(following.store, "load", load_early)
+    monkeypatch.setattr(following.store, "events_since", read_early)
+
+    actor = await following.node.actor()
+
+    assert actor.state == following.store.state()
+    await actor.ask(make_command(CreateTask, task_id=3))
+    assert await following.heard() == [2, 3, 4]
+
+
+async def test_what_is_told_while_a_failed_project_comes_back_is_not_lost(
+    following: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actor = await following.node.actor()
+    following.store.lost.append(OutcomeUnknown())
+    with pytest.raises(OutcomeUnknown):
+        await actor.ask(make_command(CreateTask, task_id=1))
+    await settle()
+    await following.follower.look()
+    events_since = following.store.events_since
+
+    async def read_early(
+        project_id: ProjectId, version: int, limit: int | None
+    ) -> list[bytes]:
+        bodies = await events_since(project_id, version, limit)
+        if len(following.store.logs[PROJECT]) == 2:
+            following.write(2)
+            following.hint(3, 3)
+            await following.follower.look()
+        return bodies
+
+    monkeypatch.setattr(following.store, "events_since", read_early)
+    following.node.clock.advance(60)
+
+    assert (await following.node.actor()).state == following.store.state()
+    assert await following.heard() == [2, 3]
+
+
+async def test_an_actor_that_goes_while_news_are_read_takes_none_along(
+    following: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await following.node.actor()
+    following.store.make_project(ELSEWHERE)
+    following.write(1)
+    rosters = following.tail.rosters
+
+    async def let_go_and_read(
+        project_ids: Sequence[ProjectId],
+    ) -> dict[ProjectId, Roster]:
+        following.node.clock.advance(3600)
+        await following.node.registry.evict_idle()
+        return await rosters(project_ids)
+
+    monkeypatch.setattr(following.tail, "rosters", let_go_and_read)
+
+    await following.follower.look()
+    await settle()
+
+    told = [(m["project_id"], m["version"]) for m in following.socket.messages]
+    assert sorted(told) == [(PROJECT, 2), (ELSEWHERE, 1)]
+
+
+async def test_nobody_is_shut_out_between_the_hints_of_one_commit(
+    following: Following,
+) -> None:
+    """The heir is no member any more before becoming the owner."""
+    following.store.write(make_command(PutMember, user_id=BOB))
+    await following.node.actor()
+    sockets = FakeSocket(make_caller(ADA)), FakeSocket(make_caller(BOB))
+    for socket in sockets:
+        following.node.feed.attach(socket, listens=False)
+        await following.node.feed.subscribe(socket, PROJECT)
+    following.store.write(make_command(UpdateProject, owner_id=BOB))
+
+    for version in (3, 4, 5):
+        following.hint(version, version)
+    await following.follower.look()
+    await settle()
+
+    assert [socket.ended for socket in sockets] == [None, None]
+    assert sockets[1].versions[-3:] == [3, 4, 5]
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+async def test_an_event_that_is_not_understood_keeps_nobody_from_the_others(
+    following: Following, *, is_live: bool
+) -> None:
+    """A node of a later version may have written it."""
+    following.store.make_project(ELSEWHERE)
+    await following.follower.look()
+    if is_live:
+        await following.node.actor()
+    doubts = following.node.recorder.doubts
+    following.write(1)
+    following.store.logs[PROJECT][-1] = b'{"type": "task_folded"}'
+    following.write(2, project_id=ELSEWHERE)
+
+    assert await following.follower.look()
+
+    await settle()
+    told = [(m["project_id"], m["version"]) for m in following.socket.messages]
+    assert told == [(ELSEWHERE, 1), (ELSEWHERE, 2)]
+    assert following.node.recorder.doubts == doubts + 1
+    assert (await following.node.actor()).state == following.store.state()
+
+
+async def test_an_event_that_an_actor_cannot_take_has_it_read_anew(
+    following: Following,
+) -> None:
+    following.write(1)
+    actor = await following.node.actor()
+    actor.state.tasks.clear()
+    following.store.write(make_command(AddComment, task_id=1))
+
+    assert await following.follower.look()
+
+    assert (await following.node.actor()).state == following.store.state()
+
+
+async def test_an_actor_is_read_anew_if_the_log_has_not_what_it_needs_next(
+    following: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await following.node.actor()
+    following.write(1, 2)
+    events_after = following.tail.events_after
+
+    async def forget_one(
+        versions: Mapping[ProjectId, int], limit: int
+    ) -> list[tuple[ProjectId, bytes]]:
+        return (await events_after(versions, limit))[1:]
+
+    monkeypatch.setattr(following.tail, "events_after", forget_one)
+
+    assert await following.follower.look()
+
+    assert (await following.node.actor()).state == following.store.state()

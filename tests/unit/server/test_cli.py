@@ -16,7 +16,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from actors.domain.errors import EmailTaken
-from server import administration, cli, migrate, serving
+from server import administration, cli, listening, migrate
 from server.credentials import for_development
 from server.datadir import Lock
 
@@ -192,12 +192,28 @@ def test_each_wrong_setting_gets_a_line(
     assert all(line.startswith("boardcast: ") for line in lines)
 
 
-def test_several_workers_are_refused(boardcast: Command):
-    status, _, err = boardcast("serve", "--workers", "2")
+@pytest.mark.parametrize("workers", ["0", "-1", "x", "1000", ""])
+def test_a_number_of_workers_that_cannot_be_is_one_line(
+    boardcast: Command, workers: str
+):
+    status, _, err = boardcast("serve", f"--workers={workers}")
 
     assert status == 1
+    told = f"--workers is a number from 1 to 64, not {workers!r}"
+    assert err == f"boardcast: {told}\n"
+
+
+@pytest.mark.parametrize("workers", ["0", "x", "1000"])
+def test_the_number_of_workers_is_a_setting_like_others(
+    boardcast: Command, monkeypatch: pytest.MonkeyPatch, workers: str
+):
+    monkeypatch.setenv("BOARDCAST_WORKERS", workers)
+
+    status, _, err = boardcast("serve")
+
+    assert status == 1
+    assert err.startswith("boardcast: BOARDCAST_WORKERS: ")
     assert err.count("\n") == 1
-    assert "workers" in err
 
 
 @pytest.mark.parametrize(
@@ -433,4 +449,4 @@ def test_the_url_is_one_that_can_be_clicked(bound: tuple[Any, ...], url: str):
         def getsockname(self) -> tuple[Any, ...]:
             return bound
 
-    assert serving._url(Listening()) == url  # type: ignore[arg-type]
+    assert listening.url_of(Listening()) == url  # type: ignore[arg-type]

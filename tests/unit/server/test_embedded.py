@@ -254,6 +254,41 @@ async def test_a_service_is_tried_again_until_it_starts(data_dir: Path):
     assert processes.find("sleep", service.mark) == []
 
 
+async def test_a_service_is_replaced_by_one_that_runs_beside_it(data_dir: Path):
+    service = Moody(prepare(data_dir), failures=0)
+    supervised = processes.Supervised(service)
+    await supervised.start()
+    first = service.pid
+
+    former = await supervised.replace()
+    second = service.pid
+    assert former is not None
+    is_left = former.returncode is None
+    await service.stop(former)
+    os.kill(second, signal.SIGKILL)
+    await until(lambda: service.starts == 3)
+    await supervised.stop()
+
+    assert (former.pid, is_left) == (first, True)
+    assert second != first
+    assert processes.find("sleep", service.mark) == []
+
+
+async def test_a_service_whose_successor_does_not_start_stays_watched(data_dir: Path):
+    service = Moody(prepare(data_dir), failures=1)
+    supervised = processes.Supervised(service)
+    await supervised.start()
+    first = service.pid
+
+    with pytest.raises(StartFailed):
+        await supervised.replace()
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: service.starts == 3)
+    await supervised.stop()
+
+    assert service.pid != first
+
+
 class Moody:
     """A program that does not start at each attempt."""
 

@@ -40,6 +40,21 @@ def test_a_line_is_json_with_its_fields():
     assert line["timestamp"].endswith("Z")
 
 
+async def test_each_line_of_a_worker_has_its_number():
+    lines = io.StringIO()
+    logs.WORKER.set(2)
+    logs.configure(Settings(), lines)
+    access = AccessLog(Settings(), lines)
+    logs.WORKER.set(None)  # as in a task that has a context of its own
+
+    structlog.get_logger().info("project.stale")
+    logging.getLogger("asyncio").warning("something")
+    access.write(exchange())
+    access.flush()
+
+    assert [line["worker"] for line in logged(lines)] == [2, 2, 2]
+
+
 def test_a_line_below_the_level_is_not_written():
     lines = io.StringIO()
     logs.configure(Settings(log_level="warning"), lines)

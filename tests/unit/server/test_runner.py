@@ -12,12 +12,18 @@ from server.runner import Runner
 
 
 @asynccontextmanager
-async def serving(app: web.Application) -> AsyncIterator[int]:
+async def running(app: web.Application) -> AsyncIterator[Runner]:
     runner = Runner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield runner.addresses[0][1]
+    yield runner
     await runner.cleanup()
+
+
+@asynccontextmanager
+async def serving(app: web.Application) -> AsyncIterator[int]:
+    async with running(app) as runner:
+        yield runner.addresses[0][1]
 
 
 @pytest.fixture
@@ -163,3 +169,46 @@ async def test_who_has_sent_a_request_may_stay(monkeypatch: pytest.MonkeyPatch):
         assert b"HTTP/1.1 404" in await reader.readuntil(b"HTTP/1.1 404")
         writer.close()
         await writer.wait_closed()
+
+
+ONE = b"GET /things HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def test_who_is_connected_at_the_goodbye_is_answered_and_told_to_leave():
+    async with running(small_app(route())) as runner:
+        reader, writer = await asyncio.open_connection(*runner.addresses[0])
+        writer.write(ONE)
+        first = await reader.readuntil(b"}")
+
+        runner.say_goodbye()
+        await runner.stop_accepting()
+        writer.write(ONE + ONE)
+        rest = await asyncio.wait_for(reader.read(), 5)
+        await asyncio.wait_for(runner.quiet(), 5)
+        writer.close()
+
+    assert b"Connection: close" not in first
+    assert rest.count(b"HTTP/1.1 200 OK") == 2  # both were sent before the answer
+    assert rest.count(b"Connection: close") == 1
+
+
+async def test_after_the_goodbye_nobody_else_is_accepted():
+    async with running(small_app(route())) as runner:
+        address = runner.addresses[0]
+        runner.say_goodbye()
+        await runner.stop_accepting()
+
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(*address)
+
+
+async def test_it_is_not_quiet_while_somebody_is_connected():
+    async with running(small_app(route())) as runner:
+        reader, writer = await asyncio.open_connection(*runner.addresses[0])
+        writer.write(ONE)
+        await reader.readuntil(b"}")
+
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(runner.quiet(), 0.1)
+        writer.close()
+        await asyncio.wait_for(runner.quiet(), 5)

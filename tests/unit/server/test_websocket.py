@@ -149,6 +149,21 @@ async def test_draining_tells_all_when_to_return_and_waits_for_them() -> None:
     assert len(sockets) == 0
 
 
+async def test_who_comes_while_others_are_sent_away_follows_them() -> None:
+    sockets, transports = Sockets(), [FakeTransport() for _ in range(2)]
+    early = sockets.open(transports[0])
+    draining = asyncio.create_task(sockets.drain(refuse=False))
+    await settle()
+    late = sockets.open(transports[1])
+    for line in (early, late):
+        sockets.close(line)
+    await draining
+
+    assert not sockets.is_draining  # who asks is not refused
+    for transport in transports:
+        assert [code_of(frame) for frame in transport.written] == [1012]
+
+
 async def test_a_message_under_way_is_not_broken_by_the_hint() -> None:
     sockets, transport = Sockets(), FakeTransport()
     line = sockets.open(transport)

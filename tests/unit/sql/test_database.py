@@ -342,3 +342,15 @@ async def test_what_may_take_longer_does(database_url: str) -> None:
     async with database.connection() as connection:
         assert await connection.fetchval("SHOW statement_timeout") == "180ms"
     await database.close()
+
+
+async def test_who_leaves_costs_one_connection_and_not_all(database: Database) -> None:
+    async with database.connection() as other:
+        kept = other.get_server_pid()
+        asked = asyncio.ensure_future(run(database, "SELECT pg_sleep(4)"))
+        await asyncio.sleep(0.1)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+
+    assert await server_pid(database) == kept

@@ -159,6 +159,24 @@ async def test_a_database_that_is_older_than_what_was_seen_is_recognised(
         await tail.news("900000000:900000000:", MOST)
 
 
+@pytest.mark.parametrize("ahead", [2, 900_000_000])
+async def test_what_was_written_in_another_cluster_is_no_news(
+    tail: Tail, logs: Logs, ahead: int
+) -> None:
+    """A restored dump has numbers of transactions that are yet to come here."""
+    async with logs.database.connection() as connection:
+        await connection.execute(
+            "UPDATE project_events SET written_by ="
+            " (pg_current_xact_id()::text::bigint + $1)::text::xid8",
+            ahead,
+        )
+    seen, _ = await look(tail, None)
+    for number in (1, 2, 3):
+        await logs.write(make_command(CreateTask, task_id=number))
+
+    assert (await look(tail, seen))[1] == {PROJECT: (2, 4)}
+
+
 async def test_the_logs_of_several_projects_are_read_together(
     tail: Tail, logs: Logs
 ) -> None:
@@ -220,6 +238,24 @@ async def test_news_do_not_read_the_whole_log(tail: Tail, logs: Logs) -> None:
     plan = json.loads(row["QUERY PLAN"])[0]["Plan"]
     assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 60
     assert '"Seq Scan"' not in row["QUERY PLAN"]
+
+
+async def test_who_belonged_to_a_deleted_project_is_found_in_a_long_log(
+    tail: Tail, logs: Logs
+) -> None:
+    """All nodes wait for it: none tells news or loads a project meanwhile."""
+    await logs.write(make_command(PutMember, user_id=BOB), project_id=ELSEWHERE)
+    await logs.write(make_command(DeleteProject), project_id=ELSEWHERE)
+    await fill_log(logs.database, 20_000)
+    query = load_queries("tail").list_rosters.sql
+
+    async with logs.database.connection() as connection:
+        await connection.execute("ANALYZE project_events")
+        (row,) = await connection.fetch(
+            f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}", [ELSEWHERE]
+        )
+    plan = json.loads(row["QUERY PLAN"])[0]["Plan"]
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 30
 
 
 async def fill_log(database: Database, count: int) -> None:
