@@ -51,8 +51,10 @@ async def opened(app: web.Application) -> AsyncIterator[None]:
         await follower.follow()
 
     feed = Feed(Source(log=store, codec=codec, find=find, look=look), words)
-    bulletin = Bulletin(sights, feed)
-    relay = Relay(codec, Seal(config.jwt_secret, b"hints"))
+    bulletin, relay = (
+        Bulletin(sights, feed),
+        Relay(codec, Seal(config.jwt_secret, b"hints")),
+    )
     around = _surroundings(app, codec, bulletin, tell=relay.tell, follow=follow)
     registry = Registry(
         around,
