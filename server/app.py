@@ -22,6 +22,7 @@ from server.migrate import MigrationFailed, pending
 from server.passwords import Passwords
 from server.people import People
 from server.routes import register
+from server.seals import Seal
 from server.sessions import Sessions
 from server.sockets import Sockets
 from server.tickets import Tickets
@@ -174,7 +175,7 @@ async def _accounts(app: web.Application) -> AsyncIterator[None]:
     app[keys.ACCOUNTS], app[keys.SESSIONS] = accounts, sessions
     app[keys.TOKENS], app[keys.DIALOGUE] = tokens, Dialogue(feed, sessions)
     app[keys.PASSWORDS] = passwords = Passwords()
-    app[keys.TICKETS] = Tickets(app[keys.REDIS])
+    app[keys.TICKETS] = Tickets(app[keys.REDIS], Seal(config.jwt_secret, b"tickets"))
     app[keys.PEOPLE] = People(app[keys.USERS], app[keys.STORE])
     sessions.start()
     yield

@@ -12,6 +12,7 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import InvalidResponse, RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from server.cluster import Cluster, Place
@@ -22,6 +23,18 @@ _CONNECTIONS = 32  # to each server
 _PORT = 6379
 
 Client = Redis | Cluster
+
+
+class _Redis(Redis):
+    """One that names what its parser makes of a server that is none."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        try:
+            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except (RedisError, OSError, TimeoutError):
+            raise
+        except Exception as error:
+            raise InvalidResponse("it does not speak like Redis") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +73,7 @@ class Servers:
             "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         }
         pool = ConnectionPool(**{**settings, **self.options, **_at(place)})
-        return Redis.from_pool(pool)
+        return _Redis.from_pool(pool)
 
 
 def read(url: str) -> Servers:

@@ -26,6 +26,7 @@ from server.metrics import Metrics
 from server.pages import Pages
 from server.relay import Relay
 from server.representations import EventCodec
+from server.seals import Seal
 from server.sights import Sights
 from server.sweeper import Sweeper
 from server.wording import Words
@@ -50,7 +51,10 @@ async def opened(app: web.Application) -> AsyncIterator[None]:
         await follower.follow()
 
     feed = Feed(Source(log=store, codec=codec, find=find, look=look), words)
-    bulletin, relay = Bulletin(sights, feed), Relay(codec)
+    bulletin, relay = (
+        Bulletin(sights, feed),
+        Relay(codec, Seal(config.jwt_secret, b"hints")),
+    )
     around = _surroundings(app, codec, bulletin, tell=relay.tell, follow=follow)
     registry = Registry(
         around,

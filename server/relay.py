@@ -1,7 +1,8 @@
 """Hints between nodes: what was committed, and which sessions to look at again.
 
 They make the others quick, never right: what is lost here is found in the log, or by
-the sweep of sessions. So nothing waits for them.
+the sweep of sessions. So nothing waits for them. They are sealed, because what a node
+hears is taken as committed.
 """
 
 import secrets
@@ -15,6 +16,7 @@ import structlog
 from actors.domain.events import Entry
 from actors.domain.model import UserId
 from actors.ports import Audience, Codec
+from server.seals import Seal
 
 Committed = Callable[[Audience, Sequence[Entry]], None]
 Changed = Callable[[frozenset[int]], None]
@@ -61,8 +63,10 @@ _members_decoder = msgspec.msgpack.Decoder(frozenset[UserId])
 class Relay:
     """Sends hints to the other nodes by a bus, and says what theirs mean."""
 
-    def __init__(self, codec: Codec):
+    def __init__(self, codec: Codec, seal: Seal):
         self._codec = codec
+        self._seal = seal
+        self._has_complained = False
         self._on_committed: Committed = _nobody
         self._on_changed: Changed = _nobody
         self._node = secrets.token_bytes(_NODE_BYTES)
@@ -103,17 +107,20 @@ class Relay:
         if message.startswith(self._node):
             return
         try:
-            hint = _decoder.decode(memoryview(message)[_NODE_BYTES:])
+            hint = _decoder.decode(self._seal.open(message[_NODE_BYTES:]))
             if isinstance(hint, _Changed):
                 self._on_changed(hint.session_ids)
             else:
                 self._on_committed(_audience(hint), self._entries(hint))
         except (msgspec.DecodeError, ValueError, IndexError) as error:
-            _log.warning("relay.not_understood", error=str(error))
+            if not self._has_complained:
+                _log.warning("relay.not_understood", error=str(error))
+            self._has_complained = True
 
     def _send(self, place: int, message: _Committed | _Changed) -> None:
         if self._bus is not None:
-            self._bus.offer(place, self._node + _encoder.encode(message))
+            sealed = self._seal.close(_encoder.encode(message))
+            self._bus.offer(place, self._node + sealed)
 
     def _pack(self, members: Collection[UserId]) -> bytes:
         key = id(members)

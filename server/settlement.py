@@ -22,7 +22,7 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import InvalidResponse, NoScriptError, RedisError
 
 from server.hints import REDIS_SECONDS, Client
 from server.ratelimit import Allowance, Limit
@@ -139,7 +139,11 @@ class Settlement:
             answer = await self._redis.evalsha(_SHA, len(keys), *keys, *arguments)
         except NoScriptError:
             answer = await self._redis.eval(_SETTLE, len(keys), *keys, *arguments)
-        return list(answer)
+        if not isinstance(answer, list) or len(answer) != len(keys):
+            raise InvalidResponse("it is no list of this length")
+        if not all(isinstance(one, int) for one in answer):
+            raise InvalidResponse("it is no list of numbers")
+        return answer
 
     async def _keep_settling(self) -> None:
         while not self._is_closing:

@@ -22,6 +22,7 @@ from actors.domain.model import Comment, Member, Project, ProjectId, Task
 from actors.domain.state import ProjectState
 from server import keys
 from server.hints import REDIS_SECONDS, Client
+from server.seals import Seal
 from sql.values import by_task
 
 _log = structlog.get_logger(__name__)
@@ -104,7 +105,8 @@ class _Copy:
 async def opened(app: web.Application) -> AsyncIterator[None]:
     """Keep copies of the projects of the application's database."""
     identity = await app[keys.STORE].identity()
-    app[keys.SNAPSHOTS] = snapshots = Snapshots(app[keys.REDIS], identity)
+    seal = Seal(app[keys.CONFIG].jwt_secret, b"snapshots")
+    app[keys.SNAPSHOTS] = snapshots = Snapshots(app[keys.REDIS], identity, seal)
     snapshots.start()
     yield
     await snapshots.close()
@@ -117,12 +119,14 @@ class Snapshots:
         self,
         redis: Client,
         database: str,
+        seal: Seal,
         *,
         least_items: int = LEAST_ITEMS,
         clock: Callable[[], float] = time.monotonic,
     ):
         self._redis = redis
         self._database = database
+        self._seal = seal
         self._least_items = least_items
         self._clock = clock
         self._away_until = 0.0
@@ -217,13 +221,13 @@ class Snapshots:
             await _tasks.pack(copy.tasks),
             await _comments.pack(copy.comments),
         )
-        packed = _encoder.encode(sheet)
+        packed = self._seal.close(_encoder.encode(sheet))
         if len(packed) > _MOST_BYTES:
             raise ValueError("it is too large")
         return packed
 
     async def _read(self, project_id: ProjectId, packed: bytes) -> ProjectState | None:
-        sheet = _sheets.decode(packed)
+        sheet = _sheets.decode(self._seal.open(packed))
         if (sheet.format, sheet.database) != (FORMAT, self._database):
             return None
         if sheet.project.id != project_id:

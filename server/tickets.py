@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from actors.domain.errors import Unavailable
 from actors.domain.model import UserId, UserRole
 from server.hints import REDIS_SECONDS, Client
+from server.seals import Seal
 from server.sessions import Principal
 from server.tokens import InvalidToken
 from sql.users import SessionId
@@ -50,9 +51,14 @@ class Tickets:
     """
 
     def __init__(
-        self, redis: Client | None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        redis: Client | None,
+        seal: Seal,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ):
         self._redis = redis
+        self._seal = seal
         self._clock = clock
         self._is_away = False
         self._kept: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
@@ -84,10 +90,9 @@ class Tickets:
         """
         if len(ticket) > _TICKET_LENGTH or not ticket.isascii():
             raise InvalidToken
-        holder: bytes | str | None
         if ticket.startswith(_LOCAL):
             self._forget_expired()
-            _, holder = self._kept.pop(_key(ticket), (0.0, None))
+            holder = self._kept.pop(_key(ticket), (0.0, None))[1]
         else:
             holder = await self._fetch(ticket)
         if holder is None:
@@ -99,7 +104,9 @@ class Tickets:
             return False
         try:
             async with asyncio.timeout(REDIS_SECONDS):
-                await self._redis.set(_key(ticket), holder, ex=LIFETIME_SECONDS)
+                key = _key(ticket)
+                sealed = self._seal.close(holder, key.encode())
+                await self._redis.set(key, sealed, ex=LIFETIME_SECONDS)
         except (RedisError, OSError, TimeoutError):
             if not self._is_away:
                 _log.warning("tickets.kept_locally", reason="Redis away")
@@ -108,14 +115,22 @@ class Tickets:
         self._is_away = False
         return True
 
-    async def _fetch(self, ticket: str) -> bytes | str | None:
+    async def _fetch(self, ticket: str) -> bytes | None:
         if self._redis is None:
             return None
+        key = _key(ticket)
         try:
             async with asyncio.timeout(REDIS_SECONDS):
-                return await self._redis.getdel(_key(ticket))
+                found = await self._redis.getdel(key)
         except (RedisError, OSError, TimeoutError) as error:
             raise TicketsUnavailable from error
+        return self._opened(found, key) if isinstance(found, bytes) else None
+
+    def _opened(self, sealed: bytes, key: str) -> bytes:
+        try:
+            return self._seal.open(sealed, key.encode())
+        except ValueError:
+            raise InvalidToken from None
 
     def _forget_expired(self) -> None:
         now = self._clock()
@@ -131,7 +146,10 @@ def _any_word(place: str) -> str:
 
 
 def _key(ticket: str) -> str:
-    """Name a ticket by its digest: who reads Redis cannot redeem it."""
+    """Name a ticket by its digest: who reads Redis cannot redeem it.
+
+    Nor can who writes there: the holder is sealed, for this ticket only.
+    """
     return "boardcast:ticket:" + hashlib.sha256(ticket.encode()).hexdigest()
 
 
@@ -142,7 +160,7 @@ def _dump(principal: Principal) -> bytes:
     return msgspec.json.encode(holder)
 
 
-def _load(body: bytes | str) -> Principal:
+def _load(body: bytes) -> Principal:
     holder = msgspec.json.decode(body, type=_Holder)
     return Principal(
         user_id=UserId(holder.user_id),

@@ -13,6 +13,7 @@ from server.bus import CHANNELS
 from server.cluster import Cluster as Client
 from server.cluster import slot_of
 from server.ratelimit import Limit
+from server.seals import Seal
 from server.settlement import Settlement
 from server.tickets import Tickets
 from tests.running_app import running
@@ -175,9 +176,14 @@ async def test_tickets_are_redeemed_on_another_node(
     cluster: Cluster, client: Client
 ) -> None:
     other = hints.connect(cluster.url)
-    tickets = [await Tickets(client).issue(ADA) for _ in range(20)]
+    tickets = [
+        await Tickets(client, Seal(b"secret", b"tickets")).issue(ADA) for _ in range(20)
+    ]
 
-    redeemed = [await Tickets(other).redeem(ticket) for ticket in tickets]
+    redeemed = [
+        await Tickets(other, Seal(b"secret", b"tickets")).redeem(ticket)
+        for ticket in tickets
+    ]
     await other.aclose()
 
     assert redeemed == [ADA] * 20

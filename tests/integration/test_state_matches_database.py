@@ -51,6 +51,7 @@ from actors.journal import Journal
 from actors.project import ProjectActor, Surroundings
 from actors.registry import Registry
 from server.representations import EventCodec
+from server.seals import Seal
 from server.snapshots import Snapshots
 from sql.database import Database
 from sql.store import Store
@@ -68,6 +69,7 @@ USERS = range(1, 6)
 _NOBODY = 99  # no such user: the database refuses it, not the domain
 _ACTIVE = ProjectStatus.ACTIVE
 _CODEC = EventCodec()
+_SEAL = Seal(b"secret", b"snapshots")
 _project_ids = itertools.count(1)
 
 _users = st.sampled_from(USERS)
@@ -168,7 +170,7 @@ class _Machine(RuleBasedStateMachine):
         self.journals = [Journal(self.store) for _ in range(2)]
         self.redis = Redis.from_url(redis_url)
         identity = await self.store.identity()
-        self.archive = Snapshots(self.redis, identity, least_items=0)
+        self.archive = Snapshots(self.redis, identity, _SEAL, least_items=0)
         self.archive.start()
         self.nodes = [
             Registry(

@@ -21,6 +21,7 @@ from server.limits import Limits
 from server.middlewares import errors
 from server.passwords import Passwords, PasswordsBusy
 from server.registration import create_account
+from server.seals import Seal
 from server.sessions import Sessions
 from server.tickets import Tickets
 from server.tokens import Tokens
@@ -100,7 +101,7 @@ async def app(
     tokens = Tokens(access_secret=b"a" * 32, refresh_secret=b"r" * 32)
     app[keys.SESSIONS] = Sessions(accounts, tokens)
     app[keys.PASSWORDS] = passwords = Passwords(hasher=hasher)
-    app[keys.TICKETS] = Tickets(None)
+    app[keys.TICKETS] = Tickets(None, Seal(b"secret", b"tickets"))
     yield app
     passwords.close()
 

@@ -1,8 +1,12 @@
 """What REDIS_URL means."""
 
+import asyncio
+from pathlib import Path
+
 import pytest
 from redis.asyncio import Redis
 from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import RedisError
 
 from server import hints
 from server.cluster import Cluster
@@ -48,7 +52,7 @@ def test_a_cluster_behind_tls() -> None:
     ("url", "kind"), [("redis://a", Redis), ("redis+cluster://a:1", Cluster)]
 )
 def test_a_client_is_of_the_kind_that_the_url_says(url: str, kind: type) -> None:
-    assert type(hints.connect(url)) is kind
+    assert isinstance(hints.connect(url), kind)
 
 
 async def test_a_client_waits_for_nothing_longer_than_a_quarter_of_a_second() -> None:
@@ -56,3 +60,29 @@ async def test_a_client_waits_for_nothing_longer_than_a_quarter_of_a_second() ->
 
     assert pool.connection_kwargs["socket_timeout"] == 0.25
     assert pool.connection_kwargs["socket_connect_timeout"] == 0.25
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [b">0\r\n", b"*1\r\n" * 5000, b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\xff\r\n"],
+)
+async def test_who_speaks_nonsense_is_no_redis(tmp_path: Path, nonsense: bytes) -> None:
+    done = asyncio.Event()
+
+    async def answer(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        while asked := await reader.read(4096):
+            greeting = b"%0\r\n" * asked.count(b"HELLO")
+            greeting += b"+OK\r\n" * asked.count(b"SETINFO")
+            writer.write(nonsense if b"PING" in asked else greeting)
+        writer.close()
+        done.set()
+
+    place = tmp_path / "socket"
+    async with await asyncio.start_unix_server(answer, place):
+        client = hints.connect(f"unix://{place}")
+        with pytest.raises(RedisError):
+            await client.ping()
+        await client.aclose()
+        await done.wait()

@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from actors.domain.commands import CreateTask
 from actors.domain.events import Entry
@@ -9,8 +10,10 @@ from actors.domain.model import UserId
 from actors.ports import Audience
 from server.relay import Relay
 from server.representations import EventCodec
+from server.seals import Seal
 from tests.factories import ADA, BOB, CYD, PROJECT, make_batch, make_command, make_state
 
+SEAL = Seal(b"secret", b"hints")
 AUDIENCE = Audience(
     members={BOB: "a member"},
     others=frozenset((ADA, CYD)),
@@ -36,7 +39,7 @@ class Node:
         self.bus = FakeBus()
         self.committed: list[tuple[Audience, list[Entry]]] = []
         self.changed: list[frozenset[int]] = []
-        self.relay = Relay(EventCodec())
+        self.relay = Relay(EventCodec(), SEAL)
         self.relay.connect(
             self.bus,
             on_committed=lambda audience, entries: self.committed.append(
@@ -105,27 +108,52 @@ def test_the_members_of_a_project_are_packed_once(
 
 
 @pytest.mark.parametrize(
-    "message",
+    "body",
     [
         b"",
-        b"short",
-        b"12345678",
-        b"12345678" + msgspec.msgpack.encode([1, ["no event"], [], [], 1, 2, [], []]),
-        b"12345678" + msgspec.msgpack.encode([9]),
-        b"12345678"
-        + msgspec.msgpack.encode([1, [b"{}"], [1], [], False, None, [], []]),
-        b"12345678" + msgspec.msgpack.encode([1, [], [1], [], False, None, [], []]),
+        msgspec.msgpack.encode([1, ["no event"], [], [], 1, 2, [], []]),
+        msgspec.msgpack.encode([9]),
+        msgspec.msgpack.encode([1, [b"{}"], [1], [], False, None, [], []]),
+        msgspec.msgpack.encode([1, [], [1], [], False, None, [], []]),
     ],
 )
-def test_what_is_no_hint_is_dropped(there: Node, message: bytes) -> None:
-    there.relay.receive(message)
+def test_what_is_no_hint_is_dropped(there: Node, body: bytes) -> None:
+    there.relay.receive(b"12345678" + SEAL.close(body))
 
     assert there.committed == []
     assert there.changed == []
 
 
+@pytest.mark.parametrize("message", [b"", b"short", b"12345678" + 64 * b"x"])
+def test_what_nobody_sealed_is_dropped_and_complained_of_once(
+    there: Node, message: bytes
+) -> None:
+    with capture_logs() as logs:
+        for _ in range(3):
+            there.relay.receive(message)
+
+    assert there.committed == []
+    assert [line["event"] for line in logs] == ["relay.not_understood"]
+
+
+def test_a_hint_that_no_node_sealed_is_not_believed(here: Node, there: Node) -> None:
+    here.relay = Relay(EventCodec(), Seal(b"another secret", b"hints"))
+    here.relay.connect(here.bus, on_committed=unexpected, on_changed=unexpected)
+    here.relay.tell(AUDIENCE, entries())
+    here.relay.tell_of_sessions(frozenset((1,)))
+    for _, message in here.bus.sent:
+        there.relay.receive(message)
+
+    assert there.committed == []
+    assert there.changed == []
+
+
+def unexpected(*hint: object) -> None:
+    raise AssertionError(hint)
+
+
 def test_who_is_not_connected_sends_and_takes_nothing(there: Node) -> None:
-    alone = Relay(EventCodec())
+    alone = Relay(EventCodec(), SEAL)
     alone.tell(AUDIENCE, entries())
     there.relay.tell(AUDIENCE, entries())
     alone.receive(there.bus.sent[0][1])

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 import structlog
@@ -286,6 +287,16 @@ async def test_what_came_back_while_redis_was_away_is_not_told_of(redis: Redis) 
     await there.settle()
 
     assert there.left > 50
+
+
+@pytest.mark.parametrize("nonsense", [None, [], [b"1"], b"OK"])
+async def test_nonsense_counts_as_no_answer(redis: Redis, nonsense: object) -> None:
+    node = Node(redis)
+    redis.evalsha = AsyncMock(return_value=nonsense)  # type: ignore[method-assign]  # a fake
+    node.take()
+    await node.settle()
+
+    assert node.settlement.is_local
 
 
 async def test_a_settlement_that_breaks_is_logged_and_tried_again(redis: Redis) -> None:

@@ -23,6 +23,7 @@ from actors.domain.model import (
 )
 from actors.domain.state import ProjectState
 from server import snapshots
+from server.seals import Seal
 from server.snapshots import LIFETIME_SECONDS, Snapshots
 from tests.factories import (
     AT,
@@ -36,6 +37,7 @@ from tests.factories import (
 )
 
 WAIT_SECONDS = 5
+SEAL = Seal(b"secret", b"snapshots")
 
 
 class Clock:
@@ -118,6 +120,7 @@ async def archive_of(
     archive = Snapshots(
         redis,  # type: ignore[arg-type]  # as much of one as is needed
         database,
+        SEAL,
         least_items=10,
         clock=clock or Clock(),
     )
@@ -291,8 +294,9 @@ async def test_copies_of_another_format_are_not_found(
 
 
 def _sheet(kept: bytes, **fields: object) -> bytes:
-    sheet = msgspec.msgpack.decode(kept, type=snapshots._Sheet)
-    return msgspec.msgpack.encode(msgspec.structs.replace(sheet, **fields))
+    sheet = msgspec.msgpack.decode(SEAL.open(kept), type=snapshots._Sheet)
+    spoilt = msgspec.structs.replace(sheet, **fields)
+    return SEAL.close(msgspec.msgpack.encode(spoilt))
 
 
 @pytest.mark.parametrize(
@@ -301,9 +305,11 @@ def _sheet(kept: bytes, **fields: object) -> bytes:
         lambda kept: b"",
         lambda kept: b"\x80\x04garbage",
         lambda kept: kept[:-1],
+        lambda kept: SEAL.close(SEAL.open(kept)[:-1]),
+        lambda kept: Seal(b"another", b"snapshots").close(SEAL.open(kept)),
         lambda kept: _sheet(kept, tasks=[b"no zlib"]),
         lambda kept: _sheet(kept, tasks=[b""]),
-        lambda kept: _sheet(kept, comments=msgspec.msgpack.decode(kept)[6]),
+        lambda kept: _sheet(kept, comments=msgspec.msgpack.decode(SEAL.open(kept))[6]),
         lambda kept: _sheet(kept, project=make_project(id=ProjectId(8))),
     ],
 )

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from actors.domain.model import UserId, UserRole
+from server.seals import Seal
 from server.sessions import Principal
 from server.tickets import Tickets, TicketsUnavailable
 from server.tokens import InvalidToken
@@ -19,6 +20,9 @@ ADA = Principal(
     session_id=SessionId(9),
     expires_at=1_800_000_900,
 )
+
+
+SEAL = Seal(b"secret", b"tickets")
 
 
 class Clock:
@@ -68,7 +72,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def tickets(redis: FakeRedis, clock: Clock) -> Tickets:
-    return Tickets(redis, clock=clock)  # type: ignore[arg-type]  # a fake
+    return Tickets(redis, SEAL, clock=clock)  # type: ignore[arg-type]  # a fake
 
 
 async def test_a_ticket_tells_whose_it_is(tickets: Tickets) -> None:
@@ -89,7 +93,7 @@ async def test_a_ticket_is_good_for_30_seconds(
 async def test_a_ticket_is_redeemed_on_another_node(
     tickets: Tickets, redis: FakeRedis
 ) -> None:
-    other = Tickets(redis)  # type: ignore[arg-type]  # a fake
+    other = Tickets(redis, SEAL)  # type: ignore[arg-type]  # a fake
 
     assert await other.redeem(await tickets.issue(ADA)) == ADA
 
@@ -111,7 +115,7 @@ async def test_of_many_who_redeem_one_ticket_in_redis_one_succeeds(
     redis_url: str,
 ) -> None:
     async with Redis.from_url(redis_url) as redis:
-        tickets = Tickets(redis)
+        tickets = Tickets(redis, SEAL)
         ticket = await tickets.issue(ADA)
         (key,) = await redis.keys()
         lifetime = await redis.ttl(key)
@@ -132,6 +136,19 @@ async def test_redis_holds_nothing_that_could_be_redeemed(
     (key,) = redis.kept
     assert ticket not in key
     assert ticket.encode() not in redis.kept[key]
+
+
+async def test_a_ticket_that_no_node_sealed_is_not_redeemed(
+    tickets: Tickets, redis: FakeRedis
+) -> None:
+    own, others = await tickets.issue(ADA), await tickets.issue(ADA)
+    own_key, others_key = redis.kept
+    redis.kept[own_key] = redis.kept[others_key]  # who writes there might be Ada
+    with pytest.raises(InvalidToken):
+        await tickets.redeem(own)
+    redis.kept[others_key] = redis.kept[others_key][16:]
+    with pytest.raises(InvalidToken):
+        await tickets.redeem(others)
 
 
 @pytest.mark.parametrize("fault", ["refuses", "is_silent"])
@@ -163,7 +180,7 @@ async def test_a_ticket_kept_twice_is_still_redeemed_once(
     redis.is_silent = False
     await tickets.redeem(ticket)
 
-    other = Tickets(redis)  # type: ignore[arg-type]  # a fake
+    other = Tickets(redis, SEAL)  # type: ignore[arg-type]  # a fake
     for copy in (ticket, "s" + ticket[1:]):
         with pytest.raises(InvalidToken):
             await other.redeem(copy)
@@ -182,7 +199,7 @@ async def test_a_ticket_that_redis_has_cannot_be_redeemed_without_it(
 
 
 async def test_a_ticket_in_the_process_expires_after_30_seconds(clock: Clock) -> None:
-    tickets = Tickets(None, clock=clock)
+    tickets = Tickets(None, SEAL, clock=clock)
     early, late = await tickets.issue(ADA), await tickets.issue(ADA)
     clock.now += 29.9
     await tickets.redeem(early)
@@ -196,7 +213,7 @@ async def test_the_process_keeps_a_bounded_number_of_tickets(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("server.tickets._KEPT", 2)
-    tickets = Tickets(None, clock=clock)
+    tickets = Tickets(None, SEAL, clock=clock)
     first, second, third = [await tickets.issue(ADA) for _ in range(3)]
 
     with pytest.raises(InvalidToken):
