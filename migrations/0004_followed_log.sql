@@ -4,5 +4,3 @@
 ALTER TABLE project_events ADD COLUMN written_by xid8;
 
 ALTER TABLE project_events ALTER COLUMN written_by SET DEFAULT pg_current_xact_id();
-
-CREATE INDEX project_events_written_idx ON project_events (written_by, project_id, version) WHERE written_by IS NOT NULL;
