@@ -203,6 +203,7 @@ class ProjectActor:
                 self._is_working = True
                 await self._serve_readers()
                 await self._guard(envelopes)
+                await self._serve_readers()  # a turn may take their nudge along
                 while self._heard > self.state.version:
                     self._heard = 0
                     await self.catch_up()

@@ -128,7 +128,7 @@ class Database:
         try:
             pool = await asyncpg.create_pool(
                 url,
-                min_size=1,
+                min_size=0,  # else it tells with a stack of each try to have so many
                 max_size=size,
                 timeout=timeout_seconds,
                 command_timeout=timeout_seconds,
@@ -140,6 +140,8 @@ class Database:
                     **settings,
                 },
             )
+            async with pool.acquire(timeout=timeout_seconds):
+                pass  # so that whoever starts hears of a server that does not answer
         except Exception as error:
             raise translated(error) from error
         return cls(pool, timeout_seconds=timeout_seconds)

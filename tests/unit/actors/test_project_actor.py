@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from copy import deepcopy
 
 import pytest
@@ -30,7 +31,7 @@ from actors.domain.errors import (
     UserNotFound,
 )
 from actors.domain.events import Batch, TaskCreated
-from actors.domain.model import MemberRole, TaskId, UserRole
+from actors.domain.model import MemberRole, ProjectId, TaskId, UserRole
 from actors.ports import NoMeter
 from actors.project import _CAREFUL_TURNS, ProjectActor
 from tests.factories import (
@@ -45,6 +46,7 @@ from tests.factories import (
     make_new_state,
 )
 from tests.unit.actors.fakes import (
+    FakeHeld,
     FakeSocket,
     FakeStore,
     Node,
@@ -957,3 +959,27 @@ async def test_a_reader_waits_for_so_long_only(node: Node) -> None:
 
     node.store.gate.set()
     await asked
+
+
+async def test_readers_who_come_during_a_turn_that_takes_more_along_are_served(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What wakes the actor for them is taken with the commands, and then is gone."""
+    actor = await node.actor()
+    exclusive, readers = node.store.exclusive, []
+
+    @asynccontextmanager
+    async def exclusive_with_readers(project_id: ProjectId) -> AsyncIterator[FakeHeld]:
+        async with exclusive(project_id) as held:
+            readers.append(asyncio.ensure_future(actor.reach(99, timeout_seconds=5)))
+            await asyncio.sleep(0)
+            yield held
+
+    monkeypatch.setattr(node.store, "exclusive", exclusive_with_readers)
+    node.store.intruders += [create(11), create(12)]
+
+    await actor.ask(create(1))
+
+    assert len(readers) == 1
+    async with asyncio.timeout(1):
+        await readers[0]
