@@ -9,6 +9,7 @@ import asyncio
 import json
 import random
 import statistics
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -40,8 +41,16 @@ _CROWDS = 2
 _SETTLE_SECONDS = 3.0
 _IDLE_SECONDS = 15.0
 _EVENTS = 20
-# Of twenty requests: what a dashboard and its people do.
-_MIX = ("one",) * 14 + ("list",) * 4 + ("update", "create")
+# Of fifty requests: what people do who mostly look.
+_MIX = ("one",) * 30 + ("list",) * 18 + ("update", "create")
+
+_COUNT = """
+import time
+end, n = time.perf_counter() + 3, 0
+while time.perf_counter() < end:
+    for _ in range(1000): n += 1
+print(n)
+"""
 
 
 class Person(NamedTuple):
@@ -126,6 +135,7 @@ async def _mixed(server: Server, people: list[Person], seconds: float) -> Result
 
 
 async def _throughput(seconds: float, rounds: int) -> list[Goal]:
+    print(f"two processes that only count do {_two_loops():.2f} times what one does")
     ratios = []
     for _ in range(rounds):
         rates = []
@@ -134,6 +144,20 @@ async def _throughput(seconds: float, rounds: int) -> list[Goal]:
                 rates.append(await _rate(server, seconds))
         ratios.append(rates[1] / rates[0])
     return [Goal("two workers, times one", statistics.median(ratios), 1.4)]
+
+
+def _two_loops() -> float:
+    """Tell how much two processes do here that only count, times one."""
+    alone = _counted(1)
+    return _counted(2) / alone
+
+
+def _counted(processes: int) -> int:
+    command = (sys.executable, "-c", _COUNT)
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(processes)
+    ]
+    return sum(int(each.communicate()[0]) for each in running)
 
 
 async def _rate(server: Server, seconds: float) -> float:
