@@ -217,7 +217,10 @@ async def _watched(
     worked = sum(cpu_seconds(pid) for pid in members)
     await asyncio.sleep(_IDLE_SECONDS)
     idle = (sum(cpu_seconds(pid) for pid in members) - worked) / _IDLE_SECONDS
+    worked = sum(cpu_seconds(pid) for pid in members)
     delays = await _events(server, crowds, head)
+    each = (sum(cpu_seconds(pid) for pid in members) - worked) / _EVENTS / sockets
+    print(f"a delivery takes {each * 1e6:.1f} µs of a worker's CPU")
     reports = [await crowd.ask("report") for crowd in crowds]
     problems = sum(report["problem_count"] for report in reports)
     print(f"an event to {sockets} sockets: median {statistics.median(delays):.3f} s")
