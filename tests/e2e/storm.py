@@ -45,6 +45,7 @@ class Watcher:
 
     account: Account
     socket: aiohttp.ClientWebSocketResponse
+    project_id: int
     is_subscribed: bool
     versions: "array.array[int]" = field(default_factory=lambda: array.array("q"))
     goodbye: str | None = None
@@ -61,7 +62,12 @@ class Watcher:
             f"?project_id={project_id}" if subscribes else "",
             (TOGETHER,) if is_together else (),
         )
-        return cls(account=account, socket=socket, is_subscribed=subscribes)
+        return cls(
+            account=account,
+            socket=socket,
+            project_id=project_id,
+            is_subscribed=subscribes,
+        )
 
     @property
     def last(self) -> int:
@@ -88,6 +94,8 @@ class Watcher:
         self.ended_at = time.monotonic()
 
     def _take(self, message: _Message) -> None:
+        if message.project_id not in (self.project_id, None):
+            return  # the server finds in the log that its user has an inbox
         match message.type:
             case "events":
                 self.versions.extend(event.version for event in message.events)
